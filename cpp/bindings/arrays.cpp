@@ -1,0 +1,131 @@
+#include "arrays.hpp"
+
+#include <algorithm>
+
+namespace fastoptim {
+namespace {
+
+std::string text(py::handle x) { return py::str(x); }
+
+std::string shape_text(const py::array& x) { return text(x.attr("shape")); }
+
+bool share_memory(const py::array& a, const py::array& b) {
+  // Exact up to a bound on the work: contrived strides could take exponential time, and are
+  // refused as if they shared.
+  static constexpr int max_work = 1'000'000;
+  const py::module_ numpy = py::module_::import("numpy");
+  try {
+    return numpy.attr("shares_memory")(a, b, max_work).cast<bool>();
+  } catch (py::error_already_set& error) {
+    if (!error.matches(numpy.attr("exceptions").attr("TooHardError"))) throw;
+    return true;
+  }
+}
+
+void refuse_sharing(const std::string& label, const std::string& other) {
+  throw py::value_error(label + " must not share memory with " + other);
+}
+
+}  // namespace
+
+py::array as_array(py::handle x, const std::string& label) {
+  const py::module_ numpy = py::module_::import("numpy");
+  if (py::isinstance<py::array>(x)) {
+    if (Py_TYPE(x.ptr()) != py::detail::npy_api::get().PyArray_Type_ &&
+        py::isinstance(x, numpy.attr("ma").attr("MaskedArray")))
+      throw py::type_error(label + " must be a plain array, got a masked array");
+    return py::reinterpret_borrow<py::array>(x);
+  }
+  try {
+    if (py::hasattr(x, "__dlpack__")) return numpy.attr("from_dlpack")(x);
+    if (PyObject_CheckBuffer(x.ptr()))
+      return numpy.attr("asarray")(py::reinterpret_steal<py::object>(
+          PyMemoryView_FromObject(x.ptr())));
+  } catch (py::error_already_set& error) {
+    py::raise_from(error, PyExc_TypeError,
+                   (label + " must be readable in place on the CPU, got " +
+                    text(py::type::handle_of(x).attr("__name__")) + ": " + text(error.value()))
+                       .c_str());
+    throw py::error_already_set();
+  }
+  throw py::type_error(label + " must be an array (NumPy, buffer protocol or DLPack), got " +
+                       text(py::type::handle_of(x).attr("__name__")));
+}
+
+Storage check_dtype(const py::array& x, const std::string& label) {
+  const py::dtype dtype = x.dtype();
+  if (dtype.byteorder() == '=') {
+    if (dtype.num() == py::detail::npy_api::NPY_FLOAT_) return Storage::float32;
+    if (dtype.num() == py::detail::npy_api::NPY_DOUBLE_) return Storage::float64;
+  }
+  throw py::type_error(label + " must have dtype float32 or float64 in native byte order, got " +
+                       text(dtype));
+}
+
+bool same_shape(const py::array& a, const py::array& b) {
+  const Shape x = shape_of(a), y = shape_of(b);
+  return x.n_axes == y.n_axes && std::equal(x.extents, x.extents + x.n_axes, y.extents);
+}
+
+void check_like(const py::array& x, const std::string& label, const py::array& like,
+                const std::string& like_label) {
+  if (header(x)->descr != header(like)->descr) {
+    const py::dtype got = x.dtype(), expected = like.dtype();
+    if (got.num() != expected.num() || got.byteorder() != expected.byteorder())
+      throw py::type_error(label + " must have dtype " + text(expected) + " like " + like_label +
+                           ", got " + text(got));
+  }
+  if (!same_shape(x, like))
+    throw py::value_error(label + " must have shape " + shape_text(like) + ", got " +
+                          shape_text(x));
+}
+
+void check_updatable(const py::array& x, const std::string& label) {
+  if (!is_writable(x))
+    throw py::value_error(label + " must be writable, got a read-only array");
+  if (overlaps_itself(shape_of(x), strides_of(x)))
+    throw py::value_error(label + " must not overlap itself, got shape " + shape_text(x) +
+                          " with strides " + text(x.attr("strides")));
+}
+
+Region region_of(const py::array& x, const std::string& label) {
+  const Shape shape = shape_of(x);
+  const Strides strides = strides_of(x);
+  Region region{data_of(x), data_of(x) + strides.item_size, &x, &label};
+  for (int axis = 0; axis < shape.n_axes; ++axis) {
+    if (shape.extents[axis] == 0) return {data_of(x), data_of(x), &x, &label};
+    const Index reach = (shape.extents[axis] - 1) * strides.strides[axis];
+    (reach < 0 ? region.begin : region.end) += reach;
+  }
+  return region;
+}
+
+Written::Written(std::vector<Region> regions) : regions_(std::move(regions)) {
+  regions_.erase(std::remove_if(regions_.begin(), regions_.end(),
+                                [](const Region& r) { return r.begin == r.end; }),
+                 regions_.end());
+  std::stable_sort(regions_.begin(), regions_.end(),
+                   [](const Region& a, const Region& b) { return a.begin < b.begin; });
+  std::vector<Region> all;
+  all.swap(regions_);
+  for (const Region& region : all) {  // each against those that begin before it
+    check_apart(*region.array, *region.label);
+    regions_.push_back(region);
+    last_end_.push_back(last_end_.empty() ? region.end : std::max(last_end_.back(), region.end));
+  }
+}
+
+void Written::check_apart(const py::array& x, const std::string& label) const {
+  const Region region = region_of(x, label);
+  if (region.begin == region.end) return;
+  auto k = std::lower_bound(regions_.begin(), regions_.end(), region.end,
+                            [](const Region& r, const char* end) { return r.begin < end; }) -
+           regions_.begin();
+  for (; k > 0 && last_end_[k - 1] > region.begin; --k) {
+    const Region& other = regions_[k - 1];
+    if (other.end > region.begin && share_memory(x, *other.array))
+      refuse_sharing(label, *other.label);
+  }
+}
+
+}  // namespace fastoptim

@@ -1,0 +1,69 @@
+// The boundary: what an array must be before a kernel may touch it.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <vector>
+
+#include "../layout.hpp"
+
+namespace fastoptim {
+
+namespace py = pybind11;
+
+// x itself if it is a NumPy array, else its memory, without a copy, through DLPack or the
+// buffer protocol. TypeError if there is no such way.
+py::array as_array(py::handle x, const std::string& label);
+
+// TypeError if the array's dtype is not one that a parameter may have.
+Storage check_dtype(const py::array& x, const std::string& label);
+
+// TypeError or ValueError if x has another dtype or shape than `like`.
+void check_like(const py::array& x, const std::string& label, const py::array& like,
+                const std::string& like_label);
+
+// ValueError if x is read-only or overlaps itself.
+void check_updatable(const py::array& x, const std::string& label);
+
+// The bytes between the first and the last that an array's elements occupy.
+struct Region {
+  const char* begin;
+  const char* end;
+  const py::array* array;
+  const std::string* label;
+};
+Region region_of(const py::array& x, const std::string& label);
+
+// The arrays that a step writes; no two share memory, and no gradient shares any with them.
+class Written {
+ public:
+  Written() = default;
+  explicit Written(std::vector<Region> regions);  // ValueError if two of them share memory
+  void check_apart(const py::array& x, const std::string& label) const;
+
+ private:
+  std::vector<Region> regions_;         // by begin
+  std::vector<const char*> last_end_;  // of all regions up to here
+};
+
+inline py::detail::PyArray_Proxy* header(const py::array& x) {
+  return py::detail::array_proxy(x.ptr());
+}
+inline char* data_of(const py::array& x) { return header(x)->data; }
+inline bool is_aligned(const py::array& x) {
+  return py::detail::check_flags(x.ptr(), py::detail::npy_api::NPY_ARRAY_ALIGNED_);
+}
+inline bool is_writable(const py::array& x) {
+  return py::detail::check_flags(x.ptr(), py::detail::npy_api::NPY_ARRAY_WRITEABLE_);
+}
+inline Shape shape_of(const py::array& x) {
+  return {header(x)->nd, reinterpret_cast<const Index*>(header(x)->dimensions)};
+}
+inline Strides strides_of(const py::array& x) {
+  return {reinterpret_cast<const Index*>(header(x)->strides), Index(x.itemsize())};
+}
+bool same_shape(const py::array& a, const py::array& b);
+
+}  // namespace fastoptim

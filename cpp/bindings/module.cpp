@@ -1,0 +1,81 @@
+// What Python sees of the core.
+#include <pybind11/stl.h>
+
+#include "../averages.hpp"
+#include "../dispatch.hpp"
+#include "../parallel.hpp"
+#include "arrays.hpp"
+#include "bound_step.hpp"
+
+namespace fastoptim {
+namespace {
+
+void ewma(const py::object& x_object, const py::object& out_object, int axis, double beta,
+          bool bias_correction) {
+  const py::array x = as_array(x_object, "x"), out = as_array(out_object, "out");
+  const Storage storage = check_dtype(x, "x");
+  check_like(out, "out", x, "x");
+  check_updatable(out, "out");
+  for (const py::array* array : {&x, &out})
+    if (!is_aligned(*array))
+      throw py::value_error(std::string(array == &x ? "x" : "out") +
+                            " must be aligned to its item size");
+  const bool in_place = data_of(x) == data_of(out) &&
+                        std::equal(x.strides(), x.strides() + x.ndim(), out.strides());
+  if (!in_place) {
+    const std::string out_label = "out (unless it is x)", x_label = "x";
+    Written({region_of(out, out_label)}).check_apart(x, x_label);
+  }
+
+  std::vector<Index> extents, strides[2];
+  for (int k = 0; k < x.ndim(); ++k) {
+    if (k == axis) continue;
+    extents.push_back(x.shape(k));
+    strides[0].push_back(out.strides(k));
+    strides[1].push_back(x.strides(k));
+  }
+  EwmaArrays arrays{data_of(x), data_of(out), x.strides(axis), out.strides(axis), x.shape(axis),
+                    make_layout({int(extents.size()), extents.data()},
+                                {{strides[0].data(), x.itemsize()},
+                                 {strides[1].data(), x.itemsize()}})};
+  py::gil_scoped_release release;
+  run_ewma(arrays, storage, beta, bias_correction);
+}
+
+}  // namespace
+}  // namespace fastoptim
+
+namespace py = pybind11;
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+  using namespace fastoptim;
+  m.doc() = "The compiled core of fastoptim. Private: use the names in fastoptim.";
+
+  kernels();  // a wrong FASTOPTIM_ISA fails the import, not the first step
+
+  py::class_<BoundStep>(m, "Step")
+      .def(py::init<const py::sequence&, const py::sequence&>(), py::arg("rules"),
+           py::arg("tensors"))
+      .def("run", &BoundStep::run, py::arg("coefficients"), py::arg("grads") = py::none());
+
+  m.def("as_array", &as_array, py::arg("x"), py::arg("label"));
+  m.def(
+      "check_parameter",
+      [](const py::array& x, const std::string& label) {
+        check_dtype(x, label);
+        check_updatable(x, label);
+      },
+      py::arg("x"), py::arg("label"));
+  m.def("ewma", &ewma, py::arg("x"), py::arg("out"), py::arg("axis"), py::arg("beta"),
+        py::arg("bias_correction"));
+
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def("forked", &forked);
+  m.def("has_openmp", &has_openmp);
+  m.def("isa", [] { return std::string(kernels().isa); });
+  m.def("available_isas", &available_isas);
+  m.def("built_isas", &built_isas);
+  m.attr("compiler") = FASTOPTIM_COMPILER;
+  m.attr("__version__") = FASTOPTIM_VERSION;
+}

@@ -1,0 +1,35 @@
+// Fills the table of one instruction set. Compiled once for each, into a namespace of its own.
+//
+// Nothing in here may be shared between instruction sets: no STL, and all but table() in an
+// anonymous namespace. A weak symbol compiled for AVX-512 could replace everyone's copy.
+#include "kernels.hpp"
+
+#include "ewma.hpp"
+#include "rules.hpp"
+#include "sweep.hpp"
+
+#define FASTOPTIM_STRING_(x) #x
+#define FASTOPTIM_STRING(x) FASTOPTIM_STRING_(x)
+
+namespace fastoptim::FASTOPTIM_ISA {
+namespace {
+
+#define FASTOPTIM_ENTRY(Rule)                                     \
+  {Rule<float>::name, Rule<float>::n_states, Rule<float>::n_coefficients, \
+   {sweep<Rule<float>>, sweep<Rule<double>>}},
+
+constexpr RuleKernels rules[] = {FASTOPTIM_RULES(FASTOPTIM_ENTRY)};
+
+constexpr Kernels kernels = {
+    FASTOPTIM_STRING(FASTOPTIM_ISA),
+    rules,
+    sizeof(rules) / sizeof(rules[0]),
+    {ewma<float>, ewma<double>},
+};
+
+}  // namespace
+
+const Kernels& table() noexcept;
+const Kernels& table() noexcept { return kernels; }
+
+}  // namespace fastoptim::FASTOPTIM_ISA

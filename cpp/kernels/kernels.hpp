@@ -1,0 +1,74 @@
+// The table of functions that one instruction set offers, and the plain data they work on.
+//
+// Shared by the kernel files and their callers, so it holds declarations only: anything inline
+// in here would be compiled once per instruction set, and the linker would keep any one of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fastoptim {
+
+using Index = std::ptrdiff_t;
+
+constexpr int max_states = 3;
+constexpr int max_operands = 2 + max_states;
+constexpr int max_coefficients = 8;
+constexpr int max_axes = 64;  // NumPy's limit
+
+// How an element is stored. The compute type is the same for both.
+enum class Storage : std::uint8_t { float32, float64 };
+constexpr int n_storages = 2;
+
+// One array of a tensor. Without strides its elements lie one after another.
+struct Operand {
+  char* data = nullptr;
+  const Index* strides = nullptr;  // bytes, one per axis
+};
+
+// A parameter with all that goes with it: operands[0] is the parameter, [1] the gradient, the
+// rest are states. Elements are counted in C order of the axes.
+struct Tensor {
+  Operand operands[max_operands];
+  const Index* extents = nullptr;
+  int n_axes = 0;
+  Index size = 0;
+};
+
+// What a step multiplies by, computed in float64; a kernel rounds each once to its compute type.
+struct Coefficients {
+  bool maximize;   // g = -g, first
+  double l2;       // then g = g + l2*p, where l2 is not 0
+  double decay;    // p = p*decay, before the rule: decoupled weight decay
+  double rule[max_coefficients];
+};
+
+// Updates elements [begin, end) of a tensor.
+using Sweep = void (*)(const Tensor&, const Coefficients&, Index begin, Index end) noexcept;
+
+struct RuleKernels {
+  const char* name;
+  int n_states;
+  int n_coefficients;
+  Sweep sweep[n_storages];
+};
+
+// A block of series, all stepped through time together: element (time, series) of x lies at
+// data + time*time_stride + series*series_stride.
+struct Series {
+  const char* x;
+  char* out;
+  Index x_time_stride, x_series_stride, out_time_stride, out_series_stride;
+  Index n_times, n_series;
+};
+
+using Ewma = void (*)(const Series&, double beta, bool bias_correction) noexcept;
+
+struct Kernels {
+  const char* isa;
+  const RuleKernels* rules;
+  int n_rules;
+  Ewma ewma[n_storages];
+};
+
+}  // namespace fastoptim

@@ -1,0 +1,67 @@
+// decode -> rule -> encode over elements [begin, end) of a tensor, a tile at a time.
+#pragma once
+
+#include "kernels.hpp"
+#include "storage.hpp"
+
+namespace fastoptim::FASTOPTIM_ISA {
+namespace {
+
+constexpr Index tile = 128;  // elements; all operands of a tile together stay within L1
+
+// What every rule does to the gradient before it: g = -g, then g = g + l2*p.
+template <class T>
+void adjust(T* __restrict adjusted, const T* g, const T* __restrict p, bool maximize, T l2,
+            Index n) {
+  const T sign = maximize ? T(-1) : T(1);
+  if (l2 != 0) {
+#pragma omp simd
+    for (Index i = 0; i < n; ++i) adjusted[i] = sign * g[i] + l2 * p[i];
+  } else {
+#pragma omp simd
+    for (Index i = 0; i < n; ++i) adjusted[i] = sign * g[i];
+  }
+}
+
+// The loop. decay is 1 without decoupled weight decay, which changes no bit.
+template <class Rule, class T>
+void update(const Rule& rule, T decay, T* __restrict p, const T* __restrict g, T* __restrict s0,
+            T* __restrict s1, T* __restrict s2, Index n) {
+#pragma omp simd
+  for (Index i = 0; i < n; ++i) {
+    T w = p[i] * decay;
+    if constexpr (Rule::n_states == 0) rule(w, g[i]);
+    if constexpr (Rule::n_states == 1) rule(w, g[i], s0[i]);
+    if constexpr (Rule::n_states == 2) rule(w, g[i], s0[i], s1[i]);
+    if constexpr (Rule::n_states == 3) rule(w, g[i], s0[i], s1[i], s2[i]);
+    p[i] = w;
+  }
+}
+
+template <class Rule>
+void sweep(const Tensor& tensor, const Coefficients& c, Index begin, Index end) noexcept {
+  using T = typename Rule::Real;
+  const Rule rule(c.rule);
+  const T decay = T(c.decay), l2 = T(c.l2);
+  const bool adjusts = c.maximize || l2 != 0;
+  constexpr int n_operands = 2 + Rule::n_states;
+  alignas(64) T buffer[n_operands][tile];
+  alignas(64) T adjusted[tile];
+  T* x[max_operands] = {};
+
+  for (Index i = begin; i < end; i += tile) {
+    const Index n = end - i < tile ? end - i : tile;
+    for (int k = 0; k < n_operands; ++k)
+      x[k] = load(tensor, tensor.operands[k], i, n, buffer[k]);
+    if (adjusts) {
+      adjust(adjusted, x[1], x[0], c.maximize, l2, n);
+      x[1] = adjusted;
+    }
+    update(rule, decay, x[0], x[1], x[2], x[3], x[4], n);
+    for (int k = 0; k < n_operands; ++k)
+      if (k != 1) store(tensor, tensor.operands[k], i, n, x[k]);
+  }
+}
+
+}  // namespace
+}  // namespace fastoptim::FASTOPTIM_ISA

@@ -1,0 +1,46 @@
+"""``fastoptim demo``: trains a small network in six ways and draws what happened."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ["run"]
+
+# The name that is imported, and the name that is installed.
+_EXTRA = {
+    "matplotlib": "matplotlib",
+    "sklearn": "scikit-learn",
+    "tqdm": "tqdm",
+    "vega_datasets": "vega-datasets",
+}
+
+
+def run(out_dir: Path | str, *, quick: bool = False, seed: int = 0) -> None:
+    """Train, print the table of results, and write the pictures into `out_dir`.
+
+    `quick` makes fewer passes over the data: every row and every picture, but
+    lower accuracies. `seed` decides the initial weights and the order of the samples.
+
+    Raises ImportError if a package of the ``demo`` extra is missing.
+    """
+    missing = [package for module, package in _EXTRA.items() if find_spec(module) is None]
+    if missing:
+        raise ImportError(
+            f"fastoptim demo needs {', '.join(_EXTRA.values())} (missing: "
+            f"{', '.join(missing)}): pip install 'fastoptim[demo]'"
+        )
+    # Only now, because these import the extra.
+    from . import pictures, train
+
+    data = train.load_digits()
+    epochs = 8 if quick else 40
+    print(train.introduction(data, epochs))
+    results = train.train_all(data, epochs=epochs, seed=seed)
+    print(train.table(results))
+
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    print()
+    for path in pictures.draw_all(results, out_dir, seed=seed):
+        print(f"wrote {path}")

@@ -1,0 +1,173 @@
+"""Trains the network on scanned digits in six ways that differ in the step alone.
+
+Every method starts from the same weights, passes over the same samples the same
+number of times, and lowers the same cost. What differs is how many samples a step
+looks at, and what the step makes of their gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+import sklearn.datasets
+from sklearn.model_selection import train_test_split
+from tqdm import tqdm
+
+import fastoptim as fo
+
+from . import network
+
+HIDDEN = 128
+L2 = 1e-4
+
+
+@dataclass(frozen=True)
+class Data:
+    """Samples in rows, pixels in [0, 1]; labels one-hot."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to descend: how many samples a step sees, and the rule of the step.
+
+    `batch_size` None stands for all the samples. `optimizer` gets the parameters,
+    the gradients that it is bound to, and the number of steps in an epoch.
+    """
+
+    name: str
+    batch_size: int | None
+    optimizer: Callable
+
+
+@dataclass
+class Result:
+    """What a training run did.
+
+    `batch_costs[k]` is the cost of step k's own mini-batch, before the step;
+    `epoch_costs[e]` that of the whole training set after e epochs. `seconds`
+    counts gradients and steps, not the measuring of `epoch_costs`.
+    """
+
+    name: str
+    batch_size: int
+    steps: int = 0
+    seconds: float = 0.0
+    accuracy: float = 0.0
+    batch_costs: list[float] = field(default_factory=list)
+    epoch_costs: list[float] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        return len(self.epoch_costs) - 1
+
+
+def _decaying(lr: float, steps_per_epoch: int):
+    return fo.schedules.inverse_time(lr, decay_rate=0.2, steps_per_epoch=steps_per_epoch)
+
+
+# The rates are those of a coarse grid (neighbours differ by a factor of about 2)
+# that bring the training cost lowest in 40 epochs, so that no method is
+# handicapped by the rate of another one.
+METHODS = (
+    Method("Batch gradient descent", None, lambda p, g, n: fo.SGD(p, g, lr=1.0)),
+    Method("Stochastic gradient descent", 1, lambda p, g, n: fo.SGD(p, g, lr=0.05)),
+    Method("Mini-batch gradient descent", 32, lambda p, g, n: fo.SGD(p, g, lr=0.5)),
+    Method("Momentum, decaying", 32, lambda p, g, n: fo.Momentum(p, g, lr=_decaying(2.0, n))),
+    Method("RMSProp, decaying", 32, lambda p, g, n: fo.RMSProp(p, g, lr=_decaying(0.01, n))),
+    Method("Adam, decaying", 32, lambda p, g, n: fo.Adam(p, g, lr=_decaying(0.01, n))),
+)
+
+
+def load_digits() -> Data:
+    """The 1797 scans of 8 x 8 pixels that scikit-learn ships; a quarter is for testing.
+
+    The split is fixed and stratified: every digit has its share in both parts.
+    """
+    x, digit = sklearn.datasets.load_digits(return_X_y=True)
+    x = (x / 16).astype(np.float32)
+    y = np.eye(10, dtype=np.float32)[digit]
+    x_train, x_test, y_train, y_test = train_test_split(
+        x, y, test_size=0.25, stratify=digit, random_state=0
+    )
+    return Data(x_train, y_train, x_test, y_test)
+
+
+def train(
+    method: Method,
+    data: Data,
+    *,
+    epochs: int,
+    seed: int = 0,
+    after_epoch: Callable[[Result], None] = lambda result: None,
+) -> Result:
+    """Train a fresh network with one method; `after_epoch` is called after each epoch."""
+    x, y = data.x_train, data.y_train
+    params = network.init(x.shape[1], HIDDEN, y.shape[1], seed=seed)
+    grads = {name: np.empty_like(param) for name, param in params.items()}
+    batches = fo.MiniBatches(x, y, batch_size=method.batch_size or len(x), seed=seed)
+    optimizer = method.optimizer(params, grads, len(batches))
+
+    result = Result(method.name, method.batch_size or len(x))
+    result.epoch_costs.append(network.cost(params, x, y, l2=L2))
+    for _ in range(epochs):
+        start = perf_counter()
+        for x_batch, y_batch in batches:
+            result.batch_costs.append(
+                network.gradients(params, x_batch, y_batch, grads, l2=L2)
+            )
+            optimizer.step()
+        result.seconds += perf_counter() - start
+        result.epoch_costs.append(network.cost(params, x, y, l2=L2))
+        after_epoch(result)
+    result.steps = optimizer.t
+    result.accuracy = network.accuracy(params, data.x_test, data.y_test)
+    return result
+
+
+def train_all(data: Data, *, epochs: int, seed: int = 0) -> list[Result]:
+    """Train with every method in turn, under one progress bar."""
+    # disable=None: no bar where there is no terminal to draw it on.
+    with tqdm(total=len(METHODS) * epochs, unit="epoch", ncols=80, disable=None) as bar:
+
+        def show(result: Result) -> None:
+            bar.set_description_str(f"{result.name:27}", refresh=False)
+            bar.set_postfix_str(f"cost {result.epoch_costs[-1]:.3f}", refresh=False)
+            bar.update()
+
+        return [
+            train(method, data, epochs=epochs, seed=seed, after_epoch=show)
+            for method in METHODS
+        ]
+
+
+def introduction(data: Data, epochs: int) -> str:
+    """What is trained on what, and what is held equal."""
+    (m, n_x), n_y = data.x_train.shape, data.y_train.shape[1]
+    return (
+        f"Digits: {m} scans to learn from, {len(data.x_test)} to test on.\n"
+        f"Network: {n_x} pixels, {HIDDEN} ReLU units, {n_y} classes; softmax, L2 {L2:g}.\n"
+        f"Equal for all: the initial weights and {epochs} epochs (passes over the scans).\n"
+    )
+
+
+def table(results: Iterable[Result]) -> str:
+    """The results as text of at most 80 columns, a method a line."""
+    head = f"{'method':27}  {'batch':>5}  {'steps':>6}  {'epochs':>6}  {'time':>7}"
+    lines = [f"{head}  {'loss':>6}  {'accuracy':>8}"]
+    lines.append("-" * len(lines[0]))
+    for r in results:
+        lines.append(
+            f"{r.name:27}  {r.batch_size:5d}  {r.steps:6d}  {r.epochs:6d}  {r.seconds:5.2f} s"
+            f"  {r.epoch_costs[-1]:6.4f}  {r.accuracy:6.1%}"
+        )
+    lines.append("")
+    lines.append("loss: the cost of the training set; accuracy: on the test set.")
+    return "\n".join(lines)

@@ -146,7 +146,34 @@ void BoundStep::read_coefficients(const py::sequence& coefficients) {
   }
 }
 
-void BoundStep::run(const py::sequence& coefficients, const py::object& grads) {
+// One thread at a time; the others are told so, since waiting would hide the mistake.
+class BoundStep::Turn {
+ public:
+  explicit Turn(std::atomic<bool>& busy) : busy_(busy) {
+    if (busy_.exchange(true)) refuse();
+  }
+  ~Turn() { busy_ = false; }
+  Turn(const Turn&) = delete;
+
+  [[noreturn]] static void refuse() {
+    throw std::runtime_error(
+        "an optimizer must be used by one thread at a time, got another step meanwhile");
+  }
+
+ private:
+  std::atomic<bool>& busy_;
+};
+
+void BoundStep::restore(Index t, const py::sequence& copies) {
+  const Turn turn(busy_);
+  const py::object copyto = py::module_::import("numpy").attr("copyto");
+  for (py::handle pair : copies) copyto(*py::reinterpret_borrow<py::tuple>(pair));
+  t_ = t;
+}
+
+void BoundStep::run(Index t, const py::sequence& coefficients, const py::object& grads) {
+  const Turn turn(busy_);
+  if (t != t_ + 1) Turn::refuse();
   read_coefficients(coefficients);
   std::optional<py::sequence> fresh;
   if (!grads.is_none()) fresh = py::reinterpret_borrow<py::sequence>(grads);
@@ -161,8 +188,11 @@ void BoundStep::run(const py::sequence& coefficients, const py::object& grads) {
       throw py::value_error(item.labels[1] + " must be given: no gradient is bound");
     ++k;
   }
-  py::gil_scoped_release release;
-  work_.run(coefficients_.data());
+  {
+    py::gil_scoped_release release;
+    work_.run(coefficients_.data());
+  }
+  t_ = t;  // here and not in Python, where an interrupt could come between
 }
 
 }  // namespace fastoptim

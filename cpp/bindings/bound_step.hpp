@@ -1,6 +1,7 @@
 // A list of parameters with their gradients and states, checked once and ready to be stepped.
 #pragma once
 
+#include <atomic>
 #include <list>
 #include <string>
 #include <vector>
@@ -18,10 +19,17 @@ class BoundStep {
   // the states; a label is what an error calls an array.
   BoundStep(const py::sequence& rules, const py::sequence& tensors);
 
-  // coefficients: for each group (maximize, l2, decay, then the rule's own). grads: a sequence
-  // in the tensors' order, or None for bound ones. Everything is checked before the first byte
-  // changes.
-  void run(const py::sequence& coefficients, const py::object& grads);
+  // Takes step t, counted from 1. coefficients: for each group (maximize, l2, decay, then the
+  // rule's own). grads: a sequence in the tensors' order, or None for bound ones. Everything is
+  // checked before the first byte changes. RuntimeError if another thread is stepping, or has
+  // stepped since t was read.
+  void run(Index t, const py::sequence& coefficients, const py::object& grads);
+
+  // Sets the count and copies arrays over the states: (destination, source) pairs that were
+  // checked by the caller.
+  void restore(Index t, const py::sequence& copies);
+
+  Index t() const { return t_; }  // steps taken
 
  private:
   struct Item {
@@ -38,6 +46,8 @@ class BoundStep {
     bool used[n_storages] = {};
   };
 
+  class Turn;
+
   void bind_gradient(Item& item, Tensor& tensor, py::handle grad);
   void lay_out(Item& item, Tensor& tensor);
   void check_unchanged(const Item& item) const;
@@ -48,6 +58,8 @@ class BoundStep {
   std::list<Item> items_;  // a list, since regions and tensors point into its items
   WorkList work_;
   Written written_;
+  std::atomic<Index> t_{0};
+  std::atomic<bool> busy_{false};
 };
 
 }  // namespace fastoptim

@@ -56,7 +56,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::class_<BoundStep>(m, "Step")
       .def(py::init<const py::sequence&, const py::sequence&>(), py::arg("rules"),
            py::arg("tensors"))
-      .def("run", &BoundStep::run, py::arg("coefficients"), py::arg("grads") = py::none());
+      .def("run", &BoundStep::run, py::arg("t"), py::arg("coefficients"),
+           py::arg("grads") = py::none())
+      .def("restore", &BoundStep::restore, py::arg("t"), py::arg("copies"))
+      .def_property_readonly("t", &BoundStep::t);
 
   m.def("as_array", &as_array, py::arg("x"), py::arg("label"));
   m.def(
@@ -66,6 +69,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         check_updatable(x, label);
       },
       py::arg("x"), py::arg("label"));
+  m.def("check_like", &check_like, py::arg("x"), py::arg("label"), py::arg("like"),
+        py::arg("like_label"));
   m.def("ewma", &ewma, py::arg("x"), py::arg("out"), py::arg("axis"), py::arg("beta"),
         py::arg("bias_correction"));
 

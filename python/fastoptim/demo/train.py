@@ -90,12 +90,14 @@ def load_digits() -> Data:
     """The 1797 scans of 8 x 8 pixels that scikit-learn ships; a quarter is for testing.
 
     The split is fixed and stratified: every digit has its share in both parts.
+    1344 samples are 42 whole mini-batches of 32: no epoch ends on a tiny one, whose
+    gradient is so noisy that it spoils what the others achieved.
     """
     x, digit = sklearn.datasets.load_digits(return_X_y=True)
     x = (x / 16).astype(np.float32)
     y = np.eye(10, dtype=np.float32)[digit]
     x_train, x_test, y_train, y_test = train_test_split(
-        x, y, test_size=0.25, stratify=digit, random_state=0
+        x, y, train_size=1344, stratify=digit, random_state=0
     )
     return Data(x_train, y_train, x_test, y_test)
 

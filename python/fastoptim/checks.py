@@ -1,0 +1,30 @@
+"""Checks of options: each states the rule and the value that broke it."""
+
+import math
+from numbers import Integral, Real
+
+
+def number(name: str, value: object, *, low: float = 0.0, below: float = math.inf) -> float:
+    """`value` as a float in [low, below); TypeError or ValueError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not low <= value < below:  # also refuses NaN
+        rule = f"finite and >= {low:g}" if below == math.inf else f"in [{low:g}, {below:g})"
+        raise ValueError(f"{name} must be {rule}, got {value!r}")
+    return float(value)
+
+
+def integer(name: str, value: object, *, low: int) -> int:
+    """`value` as an int >= low; TypeError or ValueError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < low:
+        raise ValueError(f"{name} must be >= {low}, got {value!r}")
+    return int(value)
+
+
+def flag(name: str, value: object) -> bool:
+    """`value` if it is a bool; TypeError otherwise."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value

@@ -1,0 +1,28 @@
+"""The pictures of ``fastoptim demo``: every number in them is computed by fastoptim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..train import Result
+from . import descent, rates, series
+from .style import save
+
+__all__ = ["draw_all"]
+
+
+def draw_all(results: list[Result], out_dir: Path, *, seed: int = 0) -> Iterator[Path]:
+    """Write every picture into `out_dir`, a PNG each; yields the paths as it goes."""
+    pictures = {
+        "batch_sizes": lambda: descent.batch_sizes(results[:3]),
+        "bowl": descent.bowl,
+        "moving_averages": series.moving_averages,
+        "bias_correction": series.bias_correction,
+        "schedules": rates.schedules,
+        "settling": lambda: rates.settling(seed=seed),
+    }
+    for name, draw in pictures.items():
+        path = out_dir / f"{name}.png"
+        save(draw, path)
+        yield path

@@ -1,0 +1,440 @@
+"""Optimizers: parameters, their states, and the step. The arithmetic lies in the core."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, replace
+from inspect import Parameter, Signature
+
+import numpy as np
+
+from fastoptim import _core, checks, parameters
+from fastoptim.rules import AdamRule, AdamWRule, MomentumRule, RMSPropRule, Rule, SGDRule
+
+__all__ = ["SGD", "Adam", "AdamW", "Momentum", "Optimizer", "RMSProp"]
+
+FORMAT = 1  # of state_dict
+
+
+def _check_lr(lr: object) -> float | Callable[[int], float]:
+    return lr if callable(lr) else checks.number("lr", lr)
+
+
+def make_rule(kind: type[Rule], options: Mapping[str, object]) -> Rule:
+    """The rule with these options; TypeError names those that there are."""
+    known = [field.name for field in fields(kind)]
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{kind.name} must get options among lr, {', '.join(known)}, "
+                            f"got {name!r}")
+    return kind(**options)
+
+
+class Group:
+    """Parameters that share options. Read and assign them by name: `group["lr"] = 0.01`."""
+
+    def __init__(self, optimizer: "Optimizer", rule: Rule, lr, names: list[str | int]) -> None:
+        self._optimizer = optimizer
+        self._rule = rule
+        self._lr = lr  # None: the optimizer's
+        self._names = names
+
+    def __getitem__(self, option: str):
+        if option == "params":
+            return list(self._names)
+        if option == "lr":
+            return self._rate(self._optimizer.lr)
+        if option not in self.keys():
+            raise KeyError(option)
+        return getattr(self._rule, option)
+
+    def __setitem__(self, option: str, value) -> None:
+        if option == "lr":
+            self._lr = _check_lr(value)
+            return
+        if option not in self.keys() or option == "params":
+            raise KeyError(option)
+        changed = replace(self._rule, **{option: value})
+        if (changed.kernel, changed.states) != (self._rule.kernel, self._rule.states):
+            raise ValueError(
+                f"{option} must stay as it was when the optimizer was made, since other states "
+                f"go with {value!r}: make a new optimizer"
+            )
+        self._rule = changed
+
+    def keys(self) -> list[str]:
+        return ["params", "lr"] + [field.name for field in fields(self._rule)]
+
+    def _rate(self, shared: float) -> float:
+        if self._lr is None:
+            return shared
+        return self._optimizer._evaluate(self._lr)
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={self[name]!r}" for name in self.keys() if name != "params")
+        return f"Group({len(self._names)} parameters, {options})"
+
+
+class Optimizer:
+    """What all optimizers share. Use SGD, Momentum, RMSProp, Adam or AdamW.
+
+    Args:
+        params: what is updated, in place: an array, a sequence of arrays, a mapping name ->
+            array, or a list of groups `{"params": ..., "lr": ..., ...}` with options of their
+            own. float32 or float64, writable, any strides whose elements do not overlap; NumPy
+            arrays, or anything with the buffer protocol or DLPack on the CPU.
+        grads: gradients to bind, given as params are (by name for a mapping, else in order).
+            `step()` then takes nothing: write new gradients into these arrays.
+        lr: the learning rate, a number >= 0 or a callable from the step, counted from 0.
+        options: the rule's own, as in its class.
+
+    Raises:
+        TypeError, ValueError: an array or option that breaks a rule above; the message states
+        the rule and what came. Nothing has changed then.
+    """
+
+    Rule: type[Rule]
+
+    def __init_subclass__(cls) -> None:
+        keyword = [Parameter("lr", Parameter.KEYWORD_ONLY, default=cls.Rule.lr)]
+        keyword += [Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default)
+                    for field in fields(cls.Rule)]
+        cls.__signature__ = Signature([
+            Parameter("params", Parameter.POSITIONAL_OR_KEYWORD),
+            Parameter("grads", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            *keyword,
+        ])
+
+    def __init__(self, params, grads=None, *, lr=None, **options) -> None:
+        rule = make_rule(self.Rule, options)
+        self._lr = _check_lr(self.Rule.lr if lr is None else lr)
+        self._params: dict[str | int, np.ndarray] = {}
+        self._groups: list[Group] = []
+        if parameters.is_groups(params):
+            for given in params:
+                self._add_group(dict(given), options)
+        else:
+            self._add(params, rule, None)
+        if not self._params:
+            raise ValueError("params must hold at least one array, got none")
+
+        self._names = list(self._params)
+        ordered = [None] * len(self._names)
+        if grads is not None:
+            ordered = parameters.in_order(grads, self._names)
+        self._state = {}
+        tensors = []
+        for k, group in enumerate(self._groups):
+            for name in group._names:
+                p = self._params[name]
+                states = {s: np.zeros_like(p, order="K", subok=False) for s in group._rule.states}
+                self._state[name] = states
+                labels = [f"parameter {name!r}", f"grad {name!r}"]
+                labels += [f"state {s!r} of {name!r}" for s in states]
+                tensors.append((k, labels, [p, ordered[len(tensors)], *states.values()]))
+        self._core = _core.Step([group._rule.kernel for group in self._groups], tensors)
+
+    def _add_group(self, given: dict, options: dict) -> None:
+        if "params" not in given:
+            raise ValueError(f"a group must hold 'params', got {list(given)}")
+        params = given.pop("params")
+        lr = given.pop("lr", None)
+        self._add(params, make_rule(self.Rule, options | given),
+                  None if lr is None else _check_lr(lr))
+
+    def _add(self, params, rule: Rule, lr) -> None:
+        names = []
+        for name, x in parameters.named(params, "params", len(self._params)).items():
+            label = f"parameter {name!r}"
+            if name in self._params:
+                raise ValueError(f"{label} must stand in one group only, got two")
+            array = _core.as_array(x, label)
+            _core.check_parameter(array, label)  # before a state of its size is allocated
+            self._params[name] = array
+            names.append(name)
+        self._groups.append(Group(self, rule, lr, names))
+
+    def step(self, grads=None) -> None:
+        """Updates every parameter in place, in one pass over memory.
+
+        Args:
+            grads: the gradients, of the parameters' shapes and dtypes: a mapping name -> array
+                in any order, or a sequence in the parameters' order, or the one array. None
+                takes those that were bound.
+
+        Raises:
+            TypeError, ValueError: a gradient that is missing, unexpected, of another dtype or
+            shape, or shares memory with what is written; a learning rate that is not finite and
+            >= 0. RuntimeError: another thread is stepping this optimizer. In every case nothing
+            has changed: no parameter, no state, no count.
+        """
+        t = self._core.t + 1
+        lr = self._evaluate(self._lr)
+        coefficients = [group._rule.coefficients(t, group._rate(lr)) for group in self._groups]
+        if grads is not None:
+            grads = parameters.in_order(grads, self._names)
+        self._core.run(t, coefficients, grads)
+
+    def _evaluate(self, lr) -> float:
+        if callable(lr):
+            return checks.number(f"the learning rate of step {self.t}", lr(self.t))
+        return lr
+
+    @property
+    def t(self) -> int:
+        """Steps taken."""
+        return self._core.t
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the coming step. Assign a number or a schedule to change it.
+
+        Groups that were given a rate of their own keep it.
+        """
+        return self._evaluate(self._lr)
+
+    @lr.setter
+    def lr(self, value) -> None:
+        self._lr = _check_lr(value)
+
+    @property
+    def groups(self) -> list[Group]:
+        """The parameter groups; their options can be read and assigned by name."""
+        return list(self._groups)
+
+    @property
+    def params(self) -> dict[str | int, np.ndarray]:
+        """Name -> parameter; arrays of a sequence are named by position."""
+        return dict(self._params)
+
+    @property
+    def state(self) -> dict[str | int, dict[str, np.ndarray]]:
+        """Name -> the parameter's states, name -> array: live, to be read and written in place."""
+        return {name: dict(states) for name, states in self._state.items()}
+
+    def state_dict(self) -> dict:
+        """All that a run needs to go on bit for bit, as a plain dict: a copy of this moment.
+
+        A schedule is code and is not saved, only its position, which is `t`.
+        """
+        return {
+            "format": FORMAT,
+            "rule": self.Rule.name,
+            "t": self.t,
+            "lr": None if callable(self._lr) else self._lr,
+            "groups": [
+                {"params": list(group._names),
+                 "lr": None if callable(group._lr) else group._lr,
+                 **asdict(group._rule)}
+                for group in self._groups
+            ],
+            "state": {name: {s: x.copy(order="K") for s, x in states.items()}
+                      for name, states in self._state.items()},
+        }
+
+    def load_state_dict(self, d: Mapping) -> None:
+        """Goes on from a state_dict: the count, the options and the states.
+
+        The optimizer must have been made for parameters of the same names, shapes and dtypes, in
+        the same groups, with the same rule and the same states. A schedule stays as it is here;
+        a fixed learning rate is taken from `d`, unless a schedule stands in its place.
+
+        Raises:
+            KeyError, TypeError, ValueError: what differs, by name. Nothing has changed then.
+        """
+        for what, expected in (("format", FORMAT), ("rule", self.Rule.name)):
+            if d[what] != expected:
+                raise ValueError(f"{what} must be {expected!r}, got {d[what]!r}")
+        t = checks.integer("t", d["t"], low=0)
+        lr = None if d["lr"] is None else checks.number("lr", d["lr"])
+
+        if len(d["groups"]) != len(self._groups):
+            raise ValueError(f"groups must be {len(self._groups)}, got {len(d['groups'])}")
+        rules, rates = [], []
+        for k, (group, given) in enumerate(zip(self._groups, d["groups"])):
+            given = dict(given)
+            if (names := list(given.pop("params"))) != group._names:
+                raise ValueError(f"group {k} must hold {group._names}, got {names}")
+            rate = given.pop("lr")
+            rates.append(None if rate is None else checks.number("lr", rate))
+            rule = make_rule(self.Rule, given)
+            if (rule.kernel, rule.states) != (group._rule.kernel, group._rule.states):
+                raise ValueError(f"group {k} must have options like {group._rule}, got {rule}")
+            rules.append(rule)
+
+        if (names := list(d["state"])) != self._names:
+            raise ValueError(f"state must be that of {self._names}, got {names}")
+        copies = []
+        for name, states in self._state.items():
+            given = d["state"][name]
+            if list(given) != list(states):
+                raise ValueError(f"state of {name!r} must hold {list(states)}, got {list(given)}")
+            for s, x in states.items():
+                source = _core.as_array(given[s], f"state {s!r} of {name!r}")
+                _core.check_like(source, f"state {s!r} of {name!r}", x, f"parameter {name!r}")
+                copies.append((x, source))
+
+        self._core.restore(t, copies)
+        if lr is not None and not callable(self._lr):
+            self._lr = lr
+        for group, rule, rate in zip(self._groups, rules, rates):
+            group._rule = rule
+            if not callable(group._lr):
+                group._lr = rate
+
+    def __repr__(self) -> str:
+        lr = f"lr={self._lr!r}"
+        options = [f"{name}={value!r}" for name, value in asdict(self._groups[0]._rule).items()]
+        if len(self._groups) > 1:
+            options = [f"{len(self._groups)} groups"]
+        size = sum(p.size for p in self._params.values())
+        state = sum(x.nbytes for states in self._state.values() for x in states.values())
+        return (f"{type(self).__name__}({', '.join([lr, *options])}; t={self.t}, "
+                f"{len(self._params)} arrays, {size:,} parameters, {state:,} bytes of state)")
+
+
+class SGD(Optimizer):
+    """Gradient descent: stochastic, mini-batch or batch, as the gradients are.
+
+        p = p - lr*g
+
+    Options:
+        lr: 0.01 by default.
+        weight_decay, decoupled: weight_decay*p is added to g (L2), or, decoupled,
+            p = p*(1 - lr*weight_decay) comes first.
+        maximize: g = -g first of all.
+
+    See Optimizer for params, grads and errors.
+
+    Example:
+        >>> import numpy as np, fastoptim as fo
+        >>> p = np.array([1.0, 2.0])
+        >>> fo.SGD(p, lr=0.5).step(np.array([1.0, 1.0]))
+        >>> p
+        array([0.5, 1.5])
+
+    Source: Robbins & Monro, "A stochastic approximation method", 1951.
+    """
+
+    Rule = SGDRule
+
+
+class Momentum(Optimizer):
+    """Gradient descent with momentum: steps along a moving average of the gradients.
+
+        v = beta*v + (1 - beta)*g
+        p = p - lr*v
+
+    State: `v`, zero at first.
+
+    Options:
+        lr: 0.01 by default.
+        beta: weight of the past, in [0, 1).
+        bias_correction: lr/(1 - beta**t) in place of lr, so that the first steps are not
+            shortened by the zero that v starts from; 1 - beta**(t + 1) with nesterov, whose
+            look-ahead holds one gradient more.
+        dampening: d in v = beta*v + (1 - d)*g. 0 gives the classical heavy ball, a sum of the
+            gradients, not an average. None (the average) by default.
+        dampen_first: False takes v = g in the first step, as torch.optim.SGD does.
+        nesterov: p = p - lr*(beta*v + w*g), w being the weight that g has in v.
+        weight_decay, decoupled, maximize: as in SGD.
+
+    See Optimizer for params, grads and errors.
+
+    Example:
+        >>> import numpy as np, fastoptim as fo
+        >>> p = np.array([1.0, 2.0])
+        >>> fo.Momentum(p, lr=0.5, beta=0.5).step(np.array([1.0, 1.0]))
+        >>> p
+        array([0.75, 1.75])
+
+    Source: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
+    Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013,
+    section 2, for Nesterov's variant.
+    """
+
+    Rule = MomentumRule
+
+
+class RMSProp(Optimizer):
+    """RMSProp: divides each gradient by the root of its recent mean square.
+
+        s = beta*s + (1 - beta)*g**2
+        p = p - lr*g/(sqrt(s) + eps)
+
+    States: `s`; `mean` if centered; `velocity` with momentum. Zero at first.
+
+    Options:
+        lr: 0.001 by default.
+        beta: weight of the past, in [0, 1).
+        eps: keeps the divisor from zero.
+        centered: mean = beta*mean + (1 - beta)*g, and s - mean**2, the variance, stands in place
+            of s under the root. Where rounding makes it negative, it counts as 0.
+        momentum: mu > 0 adds velocity = mu*velocity + g/(sqrt(s) + eps); p = p - lr*velocity.
+        bias_correction: s/(1 - beta**t) in place of s, and mean/(1 - beta**t) of mean.
+        eps_inside_sqrt: sqrt(s + eps) in place of sqrt(s) + eps.
+        weight_decay, decoupled, maximize: as in SGD.
+
+    See Optimizer for params, grads and errors.
+
+    Example:
+        >>> import numpy as np, fastoptim as fo
+        >>> p = np.array([1.0, 2.0])
+        >>> fo.RMSProp(p, lr=0.1, beta=0.75).step(np.array([1.0, -3.0]))
+        >>> p.round(6)
+        array([0.8, 2.2])
+
+    Source: Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; Graves, "Generating sequences with
+    recurrent neural networks", 2013, equations 38 to 41, for the centered form.
+    """
+
+    Rule = RMSPropRule
+
+
+class Adam(Optimizer):
+    """Adam: momentum over RMSProp's scaling, both corrected for their start at zero.
+
+        m = beta1*m + (1 - beta1)*g
+        v = beta2*v + (1 - beta2)*g**2
+        p = p - lr * m/(1 - beta1**t) / (sqrt(v/(1 - beta2**t)) + eps)
+
+    States: `m`, `v`; `v_max` with amsgrad. Zero at first.
+
+    Options:
+        lr: 0.001 by default.
+        betas: (beta1, beta2), each in [0, 1).
+        eps: keeps the divisor from zero.
+        amsgrad: v_max = max(v_max, v) stands in place of v in the last line.
+        weight_decay, decoupled, maximize: as in SGD.
+
+    See Optimizer for params, grads and errors.
+
+    Example:
+        >>> import numpy as np, fastoptim as fo
+        >>> p = np.array([1.0, 2.0])
+        >>> fo.Adam(p, lr=0.1).step(np.array([0.5, -8.0]))
+        >>> p.round(6)
+        array([0.9, 2.1])
+
+    Source: Kingma & Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1; Reddi,
+    Kale & Kumar, "On the convergence of Adam and beyond", 2018, algorithm 2, for AMSGrad, whose
+    maximum is taken before the bias correction here.
+    """
+
+    Rule = AdamRule
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay: `Adam(..., weight_decay=0.01, decoupled=True)`.
+
+        p = p*(1 - lr*weight_decay), then Adam's step
+
+    Example:
+        >>> import numpy as np, fastoptim as fo
+        >>> p = np.array([1.0, 2.0])
+        >>> fo.AdamW(p, lr=0.1, weight_decay=0.5).step(np.array([0.5, -8.0]))
+        >>> p.round(6)
+        array([0.85, 2.  ])
+
+    Source: Loshchilov & Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
+    """
+
+    Rule = AdamWRule

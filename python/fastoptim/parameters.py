@@ -1,0 +1,71 @@
+"""How parameters and gradients are given: an array, a sequence, a mapping, or groups."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+
+def is_array(x: object) -> bool:
+    """Whether x is one array rather than a collection of them."""
+    if isinstance(x, np.ndarray) or hasattr(x, "__dlpack__"):
+        return True
+    try:
+        memoryview(x)
+    except TypeError:
+        return False
+    return True
+
+
+def named(arrays: object, what: str, first: int = 0) -> dict[str | int, object]:
+    """Name -> array. Arrays of a sequence are named by position, counted from `first`."""
+    if is_array(arrays):
+        return {first: arrays}
+    if isinstance(arrays, Mapping):
+        for name in arrays:
+            if not isinstance(name, str):
+                raise TypeError(f"{what} must be named by strings, got {name!r}")
+        return dict(arrays)
+    if isinstance(arrays, Iterable) and not isinstance(arrays, str):
+        return dict(enumerate(arrays, first))
+    raise TypeError(
+        f"{what} must be an array, a sequence or a mapping of arrays, got {type(arrays).__name__}"
+    )
+
+
+def is_groups(params: object) -> bool:
+    """Whether params is a list of groups: mappings that each hold "params"."""
+    return (
+        isinstance(params, (list, tuple))
+        and len(params) > 0
+        and all(isinstance(group, Mapping) for group in params)
+    )
+
+
+def in_order(grads: object, names: list[str | int]) -> list[object]:
+    """The gradients in the order of the parameters' names, which they must match exactly."""
+    if isinstance(grads, Mapping):
+        if len(grads) == len(names):
+            try:
+                return [grads[name] for name in names]
+            except KeyError:
+                pass
+        missing = [name for name in names if name not in grads]
+        extra = [name for name in grads if name not in names]
+        differences = [f"{kind} {found}" for kind, found in
+                       (("missing", missing), ("unexpected", extra)) if found]
+        raise ValueError(f"grads must have the parameters' names, got {', '.join(differences)}")
+    if isinstance(grads, (list, tuple)):
+        ordered = grads
+    elif is_array(grads):
+        ordered = [grads]
+    elif isinstance(grads, Iterable):
+        ordered = list(grads)
+    else:
+        raise TypeError(
+            "grads must be an array, a sequence or a mapping of arrays, "
+            f"got {type(grads).__name__}"
+        )
+    if len(ordered) != len(names):
+        raise ValueError(f"grads must hold {len(names)} arrays, one a parameter, "
+                         f"got {len(ordered)}")
+    return ordered

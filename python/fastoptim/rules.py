@@ -1,0 +1,202 @@
+"""The update rules as values: their options, and the coefficients of step t.
+
+A rule knows no arrays. It says which compiled kernel it takes, which states a parameter needs,
+and computes, in float64, what the kernel multiplies by. The order of the coefficients is the
+one in which cpp/kernels/rules.hpp reads them.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import ClassVar
+
+from fastoptim import checks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What all rules have: weight decay, coupled (L2) or decoupled, and the direction."""
+
+    name: ClassVar[str]
+    lr: ClassVar[float]  # the default
+
+    weight_decay: float = 0.0
+    decoupled: bool = False
+    maximize: bool = False
+
+    def __post_init__(self) -> None:
+        self._set("weight_decay", checks.number("weight_decay", self.weight_decay))
+        checks.flag("decoupled", self.decoupled)
+        checks.flag("maximize", self.maximize)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def kernel(self) -> str:
+        """The compiled kernel's name."""
+        return self.name
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names of the arrays that go with each parameter."""
+        return ()
+
+    def coefficients(self, t: int, lr: float) -> tuple[float, ...]:
+        """All that step t, counted from 1, multiplies by."""
+        shared = (
+            float(self.maximize),
+            0.0 if self.decoupled else self.weight_decay,
+            1.0 - lr * self.weight_decay if self.decoupled else 1.0,
+        )
+        return shared + self._own_coefficients(t, lr)
+
+    def _own_coefficients(self, t: int, lr: float) -> tuple[float, ...]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGDRule(Rule):
+    name = "sgd"
+    lr = 1e-2
+
+    def _own_coefficients(self, t: int, lr: float) -> tuple[float, ...]:
+        return (lr,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentumRule(Rule):
+    name = "momentum"
+    lr = 1e-2
+
+    beta: float = 0.9
+    dampening: float | None = None
+    dampen_first: bool = True
+    nesterov: bool = False
+    bias_correction: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set("beta", checks.number("beta", self.beta, below=1))
+        if self.dampening is not None:
+            self._set("dampening", checks.number("dampening", self.dampening, below=1))
+        for name in ("dampen_first", "nesterov", "bias_correction"):
+            checks.flag(name, getattr(self, name))
+        if self.dampening is not None and self.bias_correction:
+            raise ValueError(
+                "bias_correction must be False with dampening, since v is then no average of the "
+                "gradients, got True"
+            )
+
+    @property
+    def kernel(self) -> str:
+        return "nesterov" if self.nesterov else "momentum"
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        return ("v",)
+
+    def _own_coefficients(self, t: int, lr: float) -> tuple[float, ...]:
+        if self.dampening is None:
+            weight = 1 - self.beta
+        else:
+            weight = 1.0 if t == 1 and not self.dampen_first else 1 - self.dampening
+        if self.bias_correction:
+            # Nesterov's look-ahead holds one gradient more than v: its weights sum to
+            # beta*(1 - beta**t) + 1 - beta = 1 - beta**(t + 1).
+            lr = lr / (1 - self.beta ** (t + self.nesterov))
+        return (self.beta, weight, lr) + ((weight,) if self.nesterov else ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSPropRule(Rule):
+    name = "rmsprop"
+    lr = 1e-3
+
+    beta: float = 0.9
+    eps: float = 1e-8
+    centered: bool = False
+    momentum: float = 0.0
+    bias_correction: bool = False
+    eps_inside_sqrt: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set("beta", checks.number("beta", self.beta, below=1))
+        self._set("eps", checks.number("eps", self.eps))
+        self._set("momentum", checks.number("momentum", self.momentum, below=1))
+        for name in ("centered", "bias_correction", "eps_inside_sqrt"):
+            checks.flag(name, getattr(self, name))
+
+    @property
+    def kernel(self) -> str:
+        return "rmsprop" + "_centered" * self.centered + "_momentum" * (self.momentum > 0)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        return ("s",) + ("mean",) * self.centered + ("velocity",) * (self.momentum > 0)
+
+    def _own_coefficients(self, t: int, lr: float) -> tuple[float, ...]:
+        total = 1 - self.beta**t if self.bias_correction else 1.0
+        # The correction goes under the root where something is added there, else after the
+        # root, where it costs the kernel nothing that Adam's does not.
+        inside = self.centered or self.eps_inside_sqrt
+        return (
+            self.beta,
+            1 - self.beta,
+            1 / total if inside else 1.0,
+            self.eps if self.eps_inside_sqrt else 0.0,
+            1.0 if inside else 1 / sqrt(total),
+            0.0 if self.eps_inside_sqrt else self.eps,
+            lr,
+            self.momentum,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamRule(Rule):
+    name = "adam"
+    lr = 1e-3
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    amsgrad: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
+            raise TypeError(f"betas must be two numbers (beta1, beta2), got {self.betas!r}")
+        beta1, beta2 = self.betas
+        self._set(
+            "betas",
+            (checks.number("beta1", beta1, below=1), checks.number("beta2", beta2, below=1)),
+        )
+        self._set("eps", checks.number("eps", self.eps))
+        checks.flag("amsgrad", self.amsgrad)
+
+    @property
+    def kernel(self) -> str:
+        return "adam_amsgrad" if self.amsgrad else "adam"
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        return ("m", "v") + ("v_max",) * self.amsgrad
+
+    def _own_coefficients(self, t: int, lr: float) -> tuple[float, ...]:
+        beta1, beta2 = self.betas
+        return (
+            beta1,
+            1 - beta1,
+            beta2,
+            1 - beta2,
+            lr / (1 - beta1**t),
+            1 / sqrt(1 - beta2**t),
+            self.eps,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWRule(AdamRule):
+    name = "adamw"
+
+    weight_decay: float = 1e-2
+    decoupled: bool = True

@@ -1,0 +1,97 @@
+"""How many threads the kernels use, and what was built."""
+
+import os
+from pathlib import Path
+
+from fastoptim import _core, checks
+
+__all__ = ["build_info", "get_num_threads", "set_num_threads"]
+
+
+def get_num_threads() -> int:
+    """The number of threads that large updates use; 1 in a forked child.
+
+    At import it is FASTOPTIM_NUM_THREADS, else OMP_NUM_THREADS, else the number of processors
+    that this process may run on (its affinity and its control group's quota).
+    """
+    return _core.num_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Sets the number of threads that large updates use. No result depends on it.
+
+    Raises:
+        ValueError: n < 1. RuntimeError: more than one in a child forked from a process that had
+        imported fastoptim, where OpenMP cannot start threads.
+    """
+    n = checks.integer("n", n, low=1)
+    if n > 1 and _core.forked():
+        raise RuntimeError(
+            f"a forked child runs on one thread, got n = {n}: start processes with "
+            "multiprocessing's 'spawn' or 'forkserver' to use more"
+        )
+    _core.set_num_threads(min(n, 2**31 - 1))
+
+
+def build_info() -> dict:
+    """Version, instruction sets, threads and compiler of the installed core, as a dict.
+
+    >>> import fastoptim as fo
+    >>> fo.build_info()["isa"] in fo.build_info()["isa_available"]
+    True
+    """
+    return {
+        "version": _core.__version__,
+        "isa": _core.isa(),
+        "isa_available": _core.available_isas(),
+        "isa_built": _core.built_isas(),
+        "threads": _core.num_threads(),
+        "openmp": _core.has_openmp(),
+        "compiler": _core.compiler,
+    }
+
+
+def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")):
+    """Processors that the control group allows, rounded up; None without a limit."""
+    quotas = []
+    try:
+        for line in own.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "":  # version 2: every group up to the root may set a limit
+                group = root / path.lstrip("/")
+                for folder in (group, *group.parents):
+                    if (folder / "cpu.max").is_file():
+                        quota, period = (folder / "cpu.max").read_text().split()
+                        if quota != "max":
+                            quotas.append(-(-int(quota) // int(period)))
+                    if folder == root:
+                        break
+            elif "cpu" in controllers.split(","):  # version 1
+                for folder in (root / "cpu" / path.lstrip("/"), root / "cpu"):
+                    if (folder / "cpu.cfs_quota_us").is_file():
+                        quota = int((folder / "cpu.cfs_quota_us").read_text())
+                        period = int((folder / "cpu.cfs_period_us").read_text())
+                        if quota > 0:
+                            quotas.append(-(-quota // period))
+    except (OSError, ValueError):
+        pass  # no control groups, or none that can be read: no limit known
+    return max(1, min(quotas)) if quotas else None
+
+
+def _default_num_threads(environ=os.environ) -> int:
+    ours = environ.get("FASTOPTIM_NUM_THREADS", "")
+    if ours:
+        if not ours.isdecimal() or int(ours) < 1:
+            raise ValueError(f"FASTOPTIM_NUM_THREADS must be an integer >= 1, got {ours!r}")
+        return int(ours)
+    everyones = environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list: one a level
+    if everyones.isdecimal() and int(everyones) >= 1:
+        return int(everyones)
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    return min(allowed, _cgroup_quota() or allowed)
+
+
+_core.set_num_threads(_default_num_threads())

@@ -1,7 +1,5 @@
 """``fastoptim demo``: trains a small network in six ways and draws what happened."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,7 +29,7 @@ def run(out_dir: Path | str, *, quick: bool = False, seed: int = 0) -> None:
             f"{', '.join(missing)}): pip install 'fastoptim[demo]'"
         )
     # Only now, because these import the extra.
-    from . import pictures, train
+    from fastoptim.demo import pictures, train
 
     data = train.load_digits()
     epochs = 8 if quick else 40

@@ -35,8 +35,8 @@ def init(n_x: int, n_hidden: int, n_y: int, *, seed: int = 0, dtype=np.float32) 
 def forward(params: Arrays, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The hidden layer A1 and the logarithms of the class probabilities, log A2.
 
-        Z1 = X W1 + b1       A1 = max(Z1, 0)
-        Z2 = A1 W2 + b2      A2 = exp(Z2) / sum(exp(Z2))    (row by row)
+    Z1 = X W1 + b1       A1 = max(Z1, 0)
+    Z2 = A1 W2 + b2      A2 = exp(Z2) / sum(exp(Z2))    (row by row)
     """
     a1 = np.maximum(x @ params["W1"] + params["b1"], 0)
     z2 = a1 @ params["W2"] + params["b2"]
@@ -53,7 +53,7 @@ def _cost(params: Arrays, log_a2: np.ndarray, y: np.ndarray, l2: float) -> float
 def cost(params: Arrays, x: np.ndarray, y: np.ndarray, *, l2: float = 0.0) -> float:
     """Cross-entropy, averaged over the samples, plus an L2 penalty on the weights.
 
-        J = -1/m sum(Y * log A2) + l2/2 (sum(W1**2) + sum(W2**2))
+    J = -1/m sum(Y * log A2) + l2/2 (sum(W1**2) + sum(W2**2))
     """
     return _cost(params, forward(params, x)[1], y, l2)
 
@@ -63,8 +63,8 @@ def gradients(
 ) -> float:
     """Write the derivatives of the cost J into `grads` and return J.
 
-        dZ2 = (A2 - Y) / m          dW2 = A1' dZ2 + l2 W2     db2 = column sums of dZ2
-        dZ1 = (dZ2 W2') * (A1 > 0)  dW1 = X' dZ1 + l2 W1      db1 = column sums of dZ1
+    dZ2 = (A2 - Y) / m          dW2 = A1' dZ2 + l2 W2     db2 = column sums of dZ2
+    dZ1 = (dZ2 W2') * (A1 > 0)  dW1 = X' dZ1 + l2 W1      db1 = column sums of dZ1
 
     `grads` has the names, shapes and dtype of `params`. Its arrays are reused at
     every step, so that an optimizer can be bound to them once.

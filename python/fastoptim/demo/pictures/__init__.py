@@ -1,13 +1,11 @@
 """The pictures of ``fastoptim demo``: every number in them is computed by fastoptim."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..train import Result
-from . import descent, rates, series
-from .style import save
+from fastoptim.demo.pictures import descent, rates, series
+from fastoptim.demo.pictures.style import save
+from fastoptim.demo.train import Result
 
 __all__ = ["draw_all"]
 

@@ -1,7 +1,5 @@
 """One look for every picture: sizes, fonts, and a colour for each method."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +14,7 @@ BATCH, STOCHASTIC, MINI_BATCH = BLACK, ORANGE, BLUE
 MOMENTUM, RMSPROP, ADAM = GREEN, PURPLE, VERMILION
 
 WIDTH = 9.6  # inches; at DPI dots each, twice the width of a column of text
-DPI = 150
+DPI = 140
 
 _STYLE = {
     "font.size": 10,

@@ -1,0 +1,129 @@
+"""Every rule and option equals its NumPy version byte for byte."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastoptim as fo
+
+from cases import CASES, DTYPES, digest, name_of, run_fastoptim, run_reference
+
+SIZES = (0, 1, 7, 127, 128, 129, 1000, 65_537)
+each_case = pytest.mark.parametrize("case", CASES, ids=name_of)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def assert_same_bytes(got, expected):
+    p, states = got
+    p_expected, states_expected = expected
+    assert states.keys() == states_expected.keys()
+    for name, x, y in [("p", p, p_expected),
+                       *((name, states[name], states_expected[name]) for name in states)]:
+        y = y.reshape(x.shape)
+        differs = np.frombuffer(x.tobytes(), np.uint8) != np.frombuffer(y.tobytes(), np.uint8)
+        assert not differs.any(), f"{name} differs in {differs.sum()} bytes: {x} != {y}"
+
+
+def key(case, dtype, n):
+    return f"{name_of(case)} {dtype} {n}"
+
+
+@functools.cache
+def expected(name, n, dtype):
+    """200 steps of the NumPy version, kept: many tests compare with the same ones."""
+    case = next(case for case in CASES if name_of(case) == name)
+    return run_reference(case, n, dtype)
+
+
+@pytest.fixture(scope="module")
+def expected_digests():
+    """Of the NumPy version; the order of the loops makes the most of the gradients' cache."""
+    return {key(case, dtype, n): digest(*run_reference(case, n, dtype))
+            for dtype in DTYPES for n in SIZES for case in CASES}
+
+
+def print_digests():
+    """Run in a process of its own for each instruction set and number of threads."""
+    digests = {key(case, dtype, n): digest(*run_fastoptim(case, n, dtype))
+               for dtype in DTYPES for n in SIZES for case in CASES}
+    print(json.dumps({"isa": fo.build_info()["isa"], "threads": fo.get_num_threads(),
+                      "digests": digests}))
+
+
+@pytest.mark.parametrize("threads", (1, 2, 3, 7))
+@pytest.mark.parametrize("isa", fo.build_info()["isa_available"])
+def test_all_instruction_sets_and_threads(isa, threads, expected_digests):
+    done = subprocess.run(
+        [sys.executable, "-c", "import test_bits; test_bits.print_digests()"],
+        cwd=Path(__file__).parent, check=True, capture_output=True, text=True,
+        env={**os.environ, "FASTOPTIM_ISA": isa, "FASTOPTIM_NUM_THREADS": str(threads)},
+    )
+    got = json.loads(done.stdout)
+    assert (got["isa"], got["threads"]) == (isa, threads)
+    differ = [k for k, value in expected_digests.items() if got["digests"][k] != value]
+    assert not differ
+
+
+# The large test says which case differs; this one shows how.
+@each_case
+@each_dtype
+def test_contiguous(case, dtype):
+    assert_same_bytes(run_fastoptim(case, 1000, dtype), expected(name_of(case), 1000, dtype))
+
+
+def at_offset(offset, n, dtype):
+    """An array that lies `offset` bytes behind a cache line's start."""
+    size = n * np.dtype(dtype).itemsize
+    memory = np.zeros(size + 128, np.uint8)
+    start = -memory.ctypes.data % 64 + offset
+    return memory[start:start + size].view(dtype)
+
+
+# Whole elements up to a cache line, and addresses that no element should lie at.
+@pytest.mark.parametrize("offset", [*range(0, 64, 4), 1, 2, 3, 5, 7])
+@each_dtype
+def test_every_alignment(dtype, offset):
+    for case in CASES:
+        for n in (129, 1000):
+            p, g = at_offset(offset, n, dtype), at_offset((3 * offset + 4) % 64, n, dtype)
+            assert_same_bytes(run_fastoptim(case, n, dtype, 200, p, g),
+                              expected(name_of(case), n, dtype))
+
+
+# The shape of a base, and the 1000 elements of it that are the parameter.
+LAYOUTS = {
+    "F-ordered": ((40, 25), lambda base: base.T),
+    "3-d F-ordered": ((25, 8, 5), lambda base: base.T),
+    "axes permuted": ((8, 25, 5), lambda base: base.transpose(2, 0, 1)),
+    "every third": (3000, lambda base: base[::3]),
+    "backwards": (1000, lambda base: base[::-1]),
+    "columns": ((100, 20), lambda base: base[:, 3:13]),
+    "a block": ((14, 20, 16), lambda base: base[2:12, 0:20:2, 1:11]),
+}
+GRADIENT_LAYOUTS = {
+    "C-ordered": lambda shape, dtype: np.empty(shape, dtype),
+    "F-ordered": lambda shape, dtype: np.empty(shape, dtype, order="F"),
+    "every third": lambda shape, dtype: np.empty((*shape, 3), dtype)[..., 0],
+}
+SENTINEL = 77.0
+
+
+@pytest.mark.parametrize("gradient_layout", GRADIENT_LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@each_dtype
+def test_layouts(dtype, layout, gradient_layout):
+    shape, view = LAYOUTS[layout]
+    for case in CASES:
+        base = np.full(shape, SENTINEL, dtype)
+        p = view(base)
+        g = GRADIENT_LAYOUTS[gradient_layout](p.shape, dtype)
+        assert_same_bytes(run_fastoptim(case, 1000, dtype, 200, p, g),
+                          expected(name_of(case), 1000, dtype))
+        p[...] = SENTINEL
+        assert (base == SENTINEL).all(), "a neighbour was written"

@@ -1,0 +1,74 @@
+"""What the build must look like: no weak symbols, one version, instruction sets as promised."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fastoptim as fo
+
+ROOT = Path(__file__).parents[1]
+
+
+def kernel_objects(isa):
+    return sorted(ROOT.glob(f"build/*/CMakeFiles/kernels_{isa}.dir/**/*.o"))
+
+
+@pytest.mark.skipif(not (ROOT / "build").is_dir(), reason="not built in this folder")
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")
+@pytest.mark.parametrize("isa", [isa for isa in fo.build_info()["isa_built"]])
+def test_kernel_objects_have_no_weak_symbol(isa):
+    """A weak symbol compiled for a newer processor could replace everyone's copy of it."""
+    objects = kernel_objects(isa)
+    assert objects
+    for path in objects:
+        symbols = subprocess.run(["nm", "--demangle", str(path)], check=True,
+                                 capture_output=True, text=True).stdout.splitlines()
+        kinds = {line: line[17:18] for line in symbols}
+        assert not [line for line, kind in kinds.items() if kind in "WwVvu"]
+        # One way in: all else is local to the object.
+        shared = [line for line, kind in kinds.items() if kind.isupper() and kind != "U"]
+        assert [line.split()[-1] for line in shared] == [f"fastoptim::{isa}::table()"]
+
+
+def test_every_instruction_set_is_built():
+    expected = {"x86_64": ["baseline", "avx2", "avx512"]}.get(platform.machine(), ["baseline"])
+    assert fo.build_info()["isa_built"] == expected
+    assert "baseline" in fo.build_info()["isa_available"]
+
+
+@pytest.mark.parametrize("isa", fo.build_info()["isa_available"])
+def test_forcing_an_instruction_set(isa):
+    code = "import fastoptim as fo; print(fo.build_info()['isa'])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
+                          text=True, env={**os.environ, "FASTOPTIM_ISA": isa})
+    assert done.stdout.strip() == isa
+
+
+def test_an_unavailable_instruction_set_is_refused_with_those_available():
+    done = subprocess.run([sys.executable, "-c", "import fastoptim"], capture_output=True,
+                          text=True, env={**os.environ, "FASTOPTIM_ISA": "sse9"})
+    assert done.returncode != 0
+    available = ", ".join(fo.build_info()["isa_available"])
+    assert (f"FASTOPTIM_ISA must be one of those available here ({available}), got 'sse9'"
+            in done.stderr)
+
+
+def test_versions_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert fo.__version__ == project["version"]
+    assert f"## {fo.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_import_needs_numpy_only():
+    code = "import sys, fastoptim; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
+                            text=True).stdout.split()
+    extras = {"matplotlib", "sklearn", "pandas", "tqdm", "torch", "scipy", "vega_datasets"}
+    assert not extras & set(loaded)
+    assert "numpy" in loaded

@@ -46,6 +46,8 @@ CASES = [(rule, options) for rule in OPTIONS for options in OPTIONS[rule]]
 CASES += [(rule, {**OPTIONS[rule][-1], **shared})
           for rule in OPTIONS if rule != "adamw" for shared in SHARED]
 
+assert len({str(case) for case in CASES}) == len(CASES)
+
 DTYPES = ("float32", "float64")
 
 

@@ -11,10 +11,10 @@ constexpr Index tile = 128;  // elements; all operands of a tile together stay w
 
 // What every rule does to the gradient before it: g = -g, then g = g + l2*p.
 template <class T>
-void adjust(T* __restrict adjusted, const T* g, const T* __restrict p, bool maximize, T l2,
+void adjust(T* __restrict adjusted, const T* g, const T* __restrict p, const Coefficients& c,
             Index n) {
-  const T sign = maximize ? T(-1) : T(1);
-  if (l2 != 0) {
+  const T sign = c.maximize ? T(-1) : T(1), l2 = T(c.l2);
+  if (c.l2 != 0) {
 #pragma omp simd
     for (Index i = 0; i < n; ++i) adjusted[i] = sign * g[i] + l2 * p[i];
   } else {
@@ -42,8 +42,8 @@ template <class Rule>
 void sweep(const Tensor& tensor, const Coefficients& c, Index begin, Index end) noexcept {
   using T = typename Rule::Real;
   const Rule rule(c.rule);
-  const T decay = T(c.decay), l2 = T(c.l2);
-  const bool adjusts = c.maximize || l2 != 0;
+  const T decay = T(c.decay);
+  const bool adjusts = c.maximize || c.l2 != 0;
   constexpr int n_operands = 2 + Rule::n_states;
   alignas(64) T buffer[n_operands][tile];
   alignas(64) T adjusted[tile];
@@ -54,7 +54,7 @@ void sweep(const Tensor& tensor, const Coefficients& c, Index begin, Index end) 
     for (int k = 0; k < n_operands; ++k)
       x[k] = load(tensor, tensor.operands[k], i, n, buffer[k]);
     if (adjusts) {
-      adjust(adjusted, x[1], x[0], c.maximize, l2, n);
+      adjust(adjusted, x[1], x[0], c, n);
       x[1] = adjusted;
     }
     update(rule, decay, x[0], x[1], x[2], x[3], x[4], n);

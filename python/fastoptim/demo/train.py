@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 import sklearn.datasets
 from sklearn.model_selection import train_test_split
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # comes with scikit-learn
 from tqdm import tqdm
 
 import fastoptim as fo
@@ -71,8 +71,8 @@ def _decaying(lr: float, steps_per_epoch: int):
     return fo.schedules.inverse_time(lr, decay_rate=0.2, steps_per_epoch=steps_per_epoch)
 
 
-# Each rate is the largest of 2, 1, 0.5, 0.2, 0.1, ... at which the cost of the training
-# set, looked at after each epoch, never rises by more than a fifth. So every method goes
+# Each rate is about the largest of 2, 1, 0.5, 0.2, 0.1, ... with which the cost of the
+# training set still falls from epoch to epoch, but for ripples. So every method goes about
 # as fast as it steadily can, and none is handicapped by the rate of another.
 METHODS = (
     Method("Batch gradient descent", None, lambda p, g, n: fo.SGD(p, g, lr=0.5)),
@@ -134,7 +134,7 @@ def train_all(data: Data, *, epochs: int, seed: int = 0) -> list[Result]:
     """Train with every method in turn, under one progress bar."""
     bar = tqdm(
         total=len(METHODS) * epochs,
-        bar_format="{desc:27} {bar} {n_fmt}/{total_fmt} epochs, {postfix}",
+        bar_format="{desc:27} {bar} {n_fmt}/{total_fmt} epochs{postfix}",
         ncols=80,
         leave=False,
         disable=None,  # where there is no terminal to draw it on

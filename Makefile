@@ -1,0 +1,49 @@
+# Every target sets itself up: a virtual environment, the package and what the target needs.
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_ARGS ?=
+BENCH_ARGS ?=
+TEST_ARGS ?=
+
+SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp python bench -name '*.[ch]pp' -o -name '*.py')
+INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test test-torch test-serial bench lint clean
+
+demo: $(VENV)/.demo
+	$(VENV)/bin/fastoptim demo $(DEMO_ARGS)
+
+test: $(VENV)/.test
+	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+
+# Beside torch.optim, which is a large download.
+test-torch: $(VENV)/.test
+	$(INSTALL) '.[torch]'
+	$(VENV)/bin/python -m pytest tests/test_torch.py $(TEST_ARGS)
+
+# The build without OpenMP passes the same tests.
+test-serial:
+	FASTOPTIM_OPENMP=OFF $(MAKE) test VENV=.venv-serial
+
+bench: $(VENV)/.bench
+	$(VENV)/bin/fastoptim bench $(BENCH_ARGS)
+
+lint: $(VENV)/.lint
+	$(VENV)/bin/ruff check python tests bench
+
+clean:
+	rm -rf .venv .venv-* build dist demo-output
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.lint: | $(VENV)/bin/python
+	$(INSTALL) ruff
+	touch $@
+
+$(VENV)/.test: extras = [test,demo,bench]
+$(VENV)/.demo: extras = [demo]
+$(VENV)/.bench: extras = [bench]
+$(VENV)/.%: $(SOURCES) | $(VENV)/bin/python
+	$(INSTALL) '.$(extras)'
+	touch $@

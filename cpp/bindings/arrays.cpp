@@ -22,17 +22,14 @@ bool share_memory(const py::array& a, const py::array& b) {
   }
 }
 
-void refuse_sharing(const std::string& label, const std::string& other) {
-  throw py::value_error(label + " must not share memory with " + other);
-}
-
 }  // namespace
 
 py::array as_array(py::handle x, const std::string& label) {
+  if (Py_TYPE(x.ptr()) == py::detail::npy_api::get().PyArray_Type_)
+    return py::reinterpret_borrow<py::array>(x);
   const py::module_ numpy = py::module_::import("numpy");
   if (py::isinstance<py::array>(x)) {
-    if (Py_TYPE(x.ptr()) != py::detail::npy_api::get().PyArray_Type_ &&
-        py::isinstance(x, numpy.attr("ma").attr("MaskedArray")))
+    if (py::isinstance(x, numpy.attr("ma").attr("MaskedArray")))
       throw py::type_error(label + " must be a plain array, got a masked array");
     return py::reinterpret_borrow<py::array>(x);
   }
@@ -80,9 +77,12 @@ void check_like(const py::array& x, const std::string& label, const py::array& l
                           shape_text(x));
 }
 
+void refuse_read_only(const std::string& label) {
+  throw py::value_error(label + " must be writable, got a read-only array");
+}
+
 void check_updatable(const py::array& x, const std::string& label) {
-  if (!is_writable(x))
-    throw py::value_error(label + " must be writable, got a read-only array");
+  if (!is_writable(x)) refuse_read_only(label);
   if (overlaps_itself(shape_of(x), strides_of(x)))
     throw py::value_error(label + " must not overlap itself, got shape " + shape_text(x) +
                           " with strides " + text(x.attr("strides")));
@@ -124,7 +124,7 @@ void Written::check_apart(const py::array& x, const std::string& label) const {
   for (; k > 0 && last_end_[k - 1] > region.begin; --k) {
     const Region& other = regions_[k - 1];
     if (other.end > region.begin && share_memory(x, *other.array))
-      refuse_sharing(label, *other.label);
+      throw py::value_error(label + " must not share memory with " + *other.label);
   }
 }
 

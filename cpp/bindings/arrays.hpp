@@ -27,6 +27,8 @@ void check_like(const py::array& x, const std::string& label, const py::array& l
 // ValueError if x is read-only or overlaps itself.
 void check_updatable(const py::array& x, const std::string& label);
 
+[[noreturn]] void refuse_read_only(const std::string& label);
+
 // The bytes between the first and the last that an array's elements occupy.
 struct Region {
   const char* begin;

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <optional>
 
 #include "../dispatch.hpp"
 
@@ -18,181 +16,191 @@ const RuleKernels& find_rule(const std::string& name) {
   throw py::value_error("rule must be one of the compiled ones, got '" + name + "'");
 }
 
+[[noreturn]] void refuse_another_thread() {
+  throw std::runtime_error(
+      "an optimizer must be used by one thread at a time, got another step meanwhile");
+}
+
+// Below this many elements the step is over sooner than another thread could take the GIL.
+constexpr Index keep_gil_below = 4096;
+
 }  // namespace
 
-BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors) {
-  for (py::handle name : rules) groups_.push_back({&find_rule(name.cast<std::string>())});
+// One thread at a time; the others are told so, since waiting would hide the mistake.
+class BoundStep::Turn {
+ public:
+  explicit Turn(std::atomic<bool>& busy) : busy_(busy) {
+    if (busy_.exchange(true)) refuse_another_thread();
+  }
+  ~Turn() { busy_ = false; }
+  Turn(const Turn&) = delete;
+
+ private:
+  std::atomic<bool>& busy_;
+};
+
+BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t) : t_(t) {
+  for (py::handle rule : rules) groups_.push_back(make_group(rule.cast<py::tuple>()));
   coefficients_.resize(groups_.size());
 
   std::vector<Region> written;
-  for (py::handle entry : tensors) {
+  items_.resize(tensors.size());  // for good: regions and tensors point into the items
+  std::vector<Work> works;
+  for (std::size_t i = 0; i < items_.size(); ++i) {
     const auto [index, labels, arrays] =
-        entry.cast<std::tuple<std::size_t, std::vector<std::string>, std::vector<py::object>>>();
+        tensors[i].cast<std::tuple<int, std::vector<std::string>, std::vector<py::object>>>();
     Group& group = groups_.at(index);
-    if (int(arrays.size()) != 2 + group.rule->n_states || labels.size() != arrays.size())
-      throw py::value_error(std::string(group.rule->name) + " takes " +
-                            std::to_string(2 + group.rule->n_states) + " arrays a tensor, got " +
-                            std::to_string(arrays.size()));
-    Item& item = items_.emplace_back();
-    item.labels = labels;
+    const std::size_t n_arrays = 2 + group.rule->n_states;
+    if (arrays.size() != n_arrays || labels.size() != n_arrays)
+      throw py::value_error(std::string(group.rule->name) + " takes " + std::to_string(n_arrays) +
+                            " arrays a tensor, got " + std::to_string(arrays.size()));
+    Item& item = items_[i];
     item.bound = !arrays[1].is_none();
-    for (std::size_t k = 0; k < arrays.size(); ++k)
-      item.arrays.push_back(as_array(k == 1 && !item.bound ? arrays[0] : arrays[k], labels[k]));
+    for (std::size_t k = 0; k < n_arrays; ++k)  // until one comes, the parameter stands for g
+      item.arrays.push_back(
+          {as_array(k == 1 && !item.bound ? arrays[0] : arrays[k], labels[k]), labels[k], nullptr});
 
-    const py::array& parameter = item.arrays[0];
-    item.storage = check_dtype(parameter, labels[0]);
-    group.used[int(item.storage)] = true;
-    for (std::size_t k = 0; k < arrays.size(); ++k) {
+    const Array& parameter = item.arrays[0];
+    const Storage storage = check_dtype(parameter.array, parameter.label);
+    if (storage == Storage::float32) group.in_float32 = true;
+    for (std::size_t k = 0; k < n_arrays; ++k) {
+      const Array& x = item.arrays[k];
+      if (k > 0) check_like(x.array, x.label, parameter.array, parameter.label);
       if (k == 1) continue;
-      if (k > 1) check_like(item.arrays[k], labels[k], parameter, labels[0]);
-      check_updatable(item.arrays[k], labels[k]);
-      written.push_back(region_of(item.arrays[k], labels[k]));
-      written.back().label = &item.labels[k];
+      check_updatable(x.array, x.label);
+      written.push_back(region_of(x.array, x.label));
     }
-    const Shape shape = shape_of(parameter);
+    const Shape shape = shape_of(parameter.array);
     item.shape.assign(shape.extents, shape.extents + shape.n_axes);
+    works.push_back({{}, group.rule->sweep[int(storage)], index});
   }
   written_ = Written(std::move(written));
-
-  auto entry = tensors.begin();
-  for (Item& item : items_) {
-    const auto index = (*entry++).cast<py::sequence>()[0].cast<int>();
-    if (item.bound) {
-      check_like(item.arrays[1], item.labels[1], item.arrays[0], item.labels[0]);
-      written_.check_apart(item.arrays[1], item.labels[1]);
-    }
-    Work work{{}, groups_[index].rule->sweep[int(item.storage)], index};
-    lay_out(item, work.tensor);
-    work_.add(work);
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    const Array& gradient = items_[i].arrays[1];
+    if (items_[i].bound) written_.check_apart(gradient.array, gradient.label);
+    lay_out(items_[i], works[i].tensor);
+    work_.add(works[i]);
   }
+}
+
+BoundStep::Group BoundStep::make_group(const py::tuple& rule) {
+  const auto [name, weight_decay, decoupled, maximize, options] =
+      rule.cast<std::tuple<std::string, double, bool, bool, std::vector<double>>>();
+  Group group{&find_rule(name), weight_decay, decoupled, maximize, {}};
+  if (int(options.size()) != group.rule->n_options)
+    throw py::value_error(name + " takes " + std::to_string(group.rule->n_options) +
+                          " options, got " + std::to_string(options.size()));
+  std::copy(options.begin(), options.end(), group.options);
+  return group;
+}
+
+void BoundStep::set_rule(std::size_t index, const py::tuple& rule) {
+  const Turn turn(busy_);
+  Group changed = make_group(rule);
+  Group& group = groups_.at(index);
+  if (changed.rule != group.rule) throw py::value_error("a group must keep its kernel");
+  changed.in_float32 = group.in_float32;
+  group = changed;
 }
 
 void BoundStep::lay_out(Item& item, Tensor& tensor) {
   std::vector<Strides> strides;
-  for (const py::array& x : item.arrays) strides.push_back(strides_of(x));
-  item.layout = make_layout(shape_of(item.arrays[0]), strides);
-  item.data.clear();
+  for (const Array& x : item.arrays) strides.push_back(strides_of(x.array));
+  item.layout = make_layout(shape_of(item.arrays[0].array), strides);
   for (std::size_t k = 0; k < item.arrays.size(); ++k) {
-    const py::array& x = item.arrays[k];
-    const bool plain = is_aligned(x) && item.layout.contiguous(k, x.itemsize());
-    tensor.operands[k] = {data_of(x), plain ? nullptr : item.layout.strides[k].data()};
-    item.data.push_back(data_of(x));
+    Array& x = item.arrays[k];
+    const bool plain = is_aligned(x.array) && item.layout.contiguous(k, x.array.itemsize());
+    tensor.operands[k] = {data_of(x.array), plain ? nullptr : item.layout.strides[k].data()};
+    x.data = data_of(x.array);
   }
   tensor.extents = item.layout.extents.data();
   tensor.n_axes = int(item.layout.extents.size());
   tensor.size = item.layout.size;
 }
 
-// An array may have been resized, retyped or locked since it was checked.
+// An array may have been resized, reshaped, retyped or locked since it was checked.
 void BoundStep::check_unchanged(const Item& item) const {
+  const void* const descr = header(item.arrays[0].array)->descr;
   for (std::size_t k = 0; k < item.arrays.size(); ++k) {
     if (k == 1 && !item.bound) continue;
-    const py::array& x = item.arrays[k];
-    const Shape shape = shape_of(x);
-    if (data_of(x) != item.data[k] || shape.n_axes != int(item.shape.size()) ||
-        !std::equal(item.shape.begin(), item.shape.end(), shape.extents) ||
-        header(x)->descr != header(item.arrays[0])->descr)
-      check_dtype(x, item.labels[k]),
-          throw py::value_error(item.labels[k] +
-                                " must stay the array that it was when it was bound, got one "
-                                "that was resized or reshaped");
-    if (k != 1 && !is_writable(x))
-      throw py::value_error(item.labels[k] + " must be writable, got a read-only array");
+    const Array& x = item.arrays[k];
+    const Shape shape = shape_of(x.array);
+    if (data_of(x.array) != x.data || shape.n_axes != int(item.shape.size()) ||
+        !std::equal(item.shape.begin(), item.shape.end(), shape.extents))
+      throw py::value_error(x.label +
+                            " must stay as it was when it was bound, got one that was resized "
+                            "or reshaped since");
+    if (header(x.array)->descr != descr || k == 0) check_dtype(x.array, x.label);
+    if (k != 1 && !is_writable(x.array)) refuse_read_only(x.label);
   }
 }
 
 void BoundStep::bind_gradient(Item& item, Tensor& tensor, py::handle grad) {
-  py::array x = as_array(grad, item.labels[1]);
-  check_like(x, item.labels[1], item.arrays[0], item.labels[0]);
-  written_.check_apart(x, item.labels[1]);
-  const bool same_strides =
-      std::equal(item.shape.begin(), item.shape.end(), x.shape(), x.shape() + x.ndim()) &&
-      std::memcmp(x.strides(), item.arrays[1].strides(), sizeof(Index) * x.ndim()) == 0 &&
-      is_aligned(x) == is_aligned(item.arrays[1]);
-  item.arrays[1] = std::move(x);
-  if (same_strides)
-    tensor.operands[1].data = data_of(item.arrays[1]);
-  else
-    lay_out(item, tensor);
+  Array& x = item.arrays[1];
+  py::array fresh = as_array(grad, x.label);
+  check_like(fresh, x.label, item.arrays[0].array, item.arrays[0].label);
+  written_.check_apart(fresh, x.label);
+  const bool same_layout =
+      std::equal(fresh.strides(), fresh.strides() + fresh.ndim(), x.array.strides()) &&
+      is_aligned(fresh) == is_aligned(x.array);
+  x.array = std::move(fresh);
+  x.data = tensor.operands[1].data = data_of(x.array);
+  if (!same_layout) lay_out(item, tensor);
 }
 
-void BoundStep::read_coefficients(const py::sequence& coefficients) {
-  if (coefficients.size() != groups_.size())
-    throw py::value_error("coefficients must have one entry a group (" +
-                          std::to_string(groups_.size()) + "), got " +
-                          std::to_string(coefficients.size()));
+void BoundStep::prepare(Index t, py::handle lr) {
+  const bool shared = PyFloat_Check(lr.ptr());
+  if (!shared && py::len(lr) != groups_.size())
+    throw py::value_error("lr must be one number, or one a group");
   for (std::size_t k = 0; k < groups_.size(); ++k) {
-    const auto given = coefficients[k].cast<py::tuple>();
     const Group& group = groups_[k];
-    if (int(given.size()) != 3 + group.rule->n_coefficients)
-      throw py::value_error(std::string(group.rule->name) + " takes " +
-                            std::to_string(3 + group.rule->n_coefficients) +
-                            " coefficients, got " + std::to_string(given.size()));
-    double values[3 + max_coefficients];
-    for (std::size_t i = 0; i < given.size(); ++i) {
-      values[i] = PyFloat_AsDouble(given[i].ptr());
-      if (values[i] == -1 && PyErr_Occurred()) throw py::error_already_set();
-      if (!std::isfinite(values[i]) ||
-          (group.used[int(Storage::float32)] && !std::isfinite(float(values[i]))))
-        throw py::value_error(
-            std::string("every coefficient must be finite in the parameters' dtype, got ") +
-            std::string(py::repr(given[i])) + ": a learning rate or another option is too large");
-    }
-    Coefficients& c = coefficients_[k];
-    c.maximize = values[0] != 0;
-    c.l2 = values[1];
-    c.decay = values[2];
-    std::copy(values + 3, values + given.size(), c.rule);
+    const double rate =
+        shared ? PyFloat_AS_DOUBLE(lr.ptr()) : lr.cast<py::sequence>()[k].cast<double>();
+    Coefficients c{group.maximize, group.decoupled ? 0 : group.weight_decay,
+                   group.decoupled ? 1 - rate * group.weight_decay : 1, {}};
+    group.rule->coefficients(group.options, double(t), rate, c.rule);
+    const auto fits = [&](double x) {
+      return group.in_float32 ? std::isfinite(float(x)) : std::isfinite(x);
+    };
+    if (!fits(c.l2) || !fits(c.decay) || !std::all_of(c.rule, c.rule + max_coefficients, fits))
+      throw py::value_error(
+          std::string("lr and the options must give factors that are finite in ") +
+          (group.in_float32 ? "float32" : "float64") + ", got lr = " +
+          std::string(py::repr(py::float_(rate))) + " and weight_decay = " +
+          std::string(py::repr(py::float_(group.weight_decay))));
+    coefficients_[k] = c;
   }
 }
 
-// One thread at a time; the others are told so, since waiting would hide the mistake.
-class BoundStep::Turn {
- public:
-  explicit Turn(std::atomic<bool>& busy) : busy_(busy) {
-    if (busy_.exchange(true)) refuse();
+void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
+  const Turn turn(busy_);
+  if (!t.is_none() && t.cast<Index>() != t_) refuse_another_thread();
+  prepare(t_ + 1, lr);
+  if (!grads.is_none() && py::len(grads) != items_.size())
+    throw py::value_error("grads must hold " + std::to_string(items_.size()) + " arrays, got " +
+                          std::to_string(py::len(grads)));
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    Item& item = items_[i];
+    check_unchanged(item);
+    if (!grads.is_none())
+      bind_gradient(item, work_[i].tensor, py::reinterpret_borrow<py::sequence>(grads)[i]);
+    else if (!item.bound)
+      throw py::value_error(item.arrays[1].label + " must be given: no gradient is bound");
   }
-  ~Turn() { busy_ = false; }
-  Turn(const Turn&) = delete;
-
-  [[noreturn]] static void refuse() {
-    throw std::runtime_error(
-        "an optimizer must be used by one thread at a time, got another step meanwhile");
+  if (work_.n_elements() < keep_gil_below) {
+    work_.run(coefficients_.data());
+  } else {
+    py::gil_scoped_release release;
+    work_.run(coefficients_.data());
   }
-
- private:
-  std::atomic<bool>& busy_;
-};
+  ++t_;  // here and not in Python, where an interrupt could come between
+}
 
 void BoundStep::restore(Index t, const py::sequence& copies) {
   const Turn turn(busy_);
   const py::object copyto = py::module_::import("numpy").attr("copyto");
   for (py::handle pair : copies) copyto(*py::reinterpret_borrow<py::tuple>(pair));
   t_ = t;
-}
-
-void BoundStep::run(Index t, const py::sequence& coefficients, const py::object& grads) {
-  const Turn turn(busy_);
-  if (t != t_ + 1) Turn::refuse();
-  read_coefficients(coefficients);
-  std::optional<py::sequence> fresh;
-  if (!grads.is_none()) fresh = py::reinterpret_borrow<py::sequence>(grads);
-  if (fresh && fresh->size() != items_.size())
-    throw py::value_error("grads must hold " + std::to_string(items_.size()) + " arrays, got " +
-                          std::to_string(fresh->size()));
-  std::size_t k = 0;
-  for (Item& item : items_) {
-    check_unchanged(item);
-    if (fresh) bind_gradient(item, work_[k].tensor, (*fresh)[k]);
-    else if (!item.bound)
-      throw py::value_error(item.labels[1] + " must be given: no gradient is bound");
-    ++k;
-  }
-  {
-    py::gil_scoped_release release;
-    work_.run(coefficients_.data());
-  }
-  t_ = t;  // here and not in Python, where an interrupt could come between
 }
 
 }  // namespace fastoptim

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <list>
 #include <string>
 #include <vector>
 
@@ -14,16 +13,21 @@ namespace fastoptim {
 
 class BoundStep {
  public:
-  // rules: the kernel's name for each group of tensors. tensors: for each, (group, labels,
-  // arrays), the arrays being the parameter, the gradient (None if it comes with each step) and
-  // the states; a label is what an error calls an array.
-  BoundStep(const py::sequence& rules, const py::sequence& tensors);
+  // rules: for each group of tensors (kernel's name, weight_decay, decoupled, maximize, the
+  // rule's own options). tensors: for each (group, labels, arrays), the arrays being the
+  // parameter, the gradient (None if it comes with each step) and the states; a label is what an
+  // error calls an array. t: steps taken before.
+  BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t);
+  BoundStep(const BoundStep&) = delete;
 
-  // Takes step t, counted from 1. coefficients: for each group (maximize, l2, decay, then the
-  // rule's own). grads: a sequence in the tensors' order, or None for bound ones. Everything is
-  // checked before the first byte changes. RuntimeError if another thread is stepping, or has
-  // stepped since t was read.
-  void run(Index t, const py::sequence& coefficients, const py::object& grads);
+  // Takes a step. lr: a float for all groups, or a sequence with one for each. grads: a sequence
+  // in the tensors' order, or None for bound ones. t: the steps taken when lr was read off a
+  // schedule, else None. Everything is checked before the first byte changes. RuntimeError if
+  // another thread is stepping, or has stepped since t.
+  void run(py::handle lr, py::handle grads, py::handle t);
+
+  // Replaces a group's options; the kernel stays.
+  void set_rule(std::size_t group, const py::tuple& rule);
 
   // Sets the count and copies arrays over the states: (destination, source) pairs that were
   // checked by the caller.
@@ -32,33 +36,39 @@ class BoundStep {
   Index t() const { return t_; }  // steps taken
 
  private:
-  struct Item {
-    std::vector<py::array> arrays;  // in the order of Tensor::operands
-    std::vector<std::string> labels;
-    Layout layout;
-    Storage storage;
-    bool bound;             // the gradient stays the same
-    std::vector<Index> shape;  // of the parameter, as it was when it was checked
-    std::vector<const char*> data;
-  };
-  struct Group {
-    const RuleKernels* rule;
-    bool used[n_storages] = {};
-  };
-
   class Turn;
 
-  void bind_gradient(Item& item, Tensor& tensor, py::handle grad);
+  struct Group {
+    const RuleKernels* rule;
+    double weight_decay;
+    bool decoupled, maximize;
+    double options[max_options];
+    bool in_float32 = false;  // whether a tensor of it computes in that type
+  };
+  struct Array {
+    py::array array;
+    std::string label;
+    const char* data;  // as it was when it was checked
+  };
+  struct Item {
+    std::vector<Array> arrays;  // in the order of Tensor::operands
+    std::vector<Index> shape;
+    Layout layout;
+    bool bound;  // the gradient stays the same
+  };
+
+  static Group make_group(const py::tuple& rule);
   void lay_out(Item& item, Tensor& tensor);
   void check_unchanged(const Item& item) const;
-  void read_coefficients(const py::sequence& coefficients);
+  void bind_gradient(Item& item, Tensor& tensor, py::handle grad);
+  void prepare(Index t, py::handle lr);
 
   std::vector<Group> groups_;
   std::vector<Coefficients> coefficients_;
-  std::list<Item> items_;  // a list, since regions and tensors point into its items
+  std::vector<Item> items_;
   WorkList work_;
   Written written_;
-  std::atomic<Index> t_{0};
+  std::atomic<Index> t_;
   std::atomic<bool> busy_{false};
 };
 

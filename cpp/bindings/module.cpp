@@ -54,10 +54,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   kernels();  // a wrong FASTOPTIM_ISA fails the import, not the first step
 
   py::class_<BoundStep>(m, "Step")
-      .def(py::init<const py::sequence&, const py::sequence&>(), py::arg("rules"),
-           py::arg("tensors"))
-      .def("run", &BoundStep::run, py::arg("t"), py::arg("coefficients"),
-           py::arg("grads") = py::none())
+      .def(py::init<const py::sequence&, const py::sequence&, Index>(), py::arg("rules"),
+           py::arg("tensors"), py::arg("t") = 0)
+      .def("run", &BoundStep::run, py::arg("lr"), py::arg("grads"), py::arg("t"))
+      .def("set_rule", &BoundStep::set_rule, py::arg("group"), py::arg("rule"))
       .def("restore", &BoundStep::restore, py::arg("t"), py::arg("copies"))
       .def_property_readonly("t", &BoundStep::t);
 

@@ -15,8 +15,8 @@ namespace fastoptim::FASTOPTIM_ISA {
 namespace {
 
 #define FASTOPTIM_ENTRY(Rule)                                     \
-  {Rule<float>::name, Rule<float>::n_states, Rule<float>::n_coefficients, \
-   {sweep<Rule<float>>, sweep<Rule<double>>}},
+  {Rule<float>::name, Rule<float>::n_states, Rule<float>::n_options, \
+   Rule<float>::coefficients, {sweep<Rule<float>>, sweep<Rule<double>>}},
 
 constexpr RuleKernels rules[] = {FASTOPTIM_RULES(FASTOPTIM_ENTRY)};
 

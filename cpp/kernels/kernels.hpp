@@ -13,6 +13,7 @@ using Index = std::ptrdiff_t;
 
 constexpr int max_states = 3;
 constexpr int max_operands = 2 + max_states;
+constexpr int max_options = 5;
 constexpr int max_coefficients = 8;
 constexpr int max_axes = 64;  // NumPy's limit
 
@@ -35,13 +36,18 @@ struct Tensor {
   Index size = 0;
 };
 
-// What a step multiplies by, computed in float64; a kernel rounds each once to its compute type.
+// What a step multiplies by: computed in double once a step, and rounded once to the compute type
+// by the kernel.
 struct Coefficients {
-  bool maximize;   // g = -g, first
-  double l2;       // then g = g + l2*p, where l2 is not 0
-  double decay;    // p = p*decay, before the rule: decoupled weight decay
+  bool maximize;  // g = -g, first
+  double l2;      // then g = g + l2*p, where l2 is not 0
+  double decay;   // p = p*decay, before the rule: decoupled weight decay
   double rule[max_coefficients];
 };
+
+// A rule's coefficients of step t, counted from 1, from its options and the learning rate.
+using MakeCoefficients = void (*)(const double* options, double t, double lr,
+                                  double* coefficients) noexcept;
 
 // Updates elements [begin, end) of a tensor.
 using Sweep = void (*)(const Tensor&, const Coefficients&, Index begin, Index end) noexcept;
@@ -49,7 +55,8 @@ using Sweep = void (*)(const Tensor&, const Coefficients&, Index begin, Index en
 struct RuleKernels {
   const char* name;
   int n_states;
-  int n_coefficients;
+  int n_options;
+  MakeCoefficients coefficients;
   Sweep sweep[n_storages];
 };
 

@@ -1,9 +1,13 @@
 // The update rules: what one step does to one element, in the order of operations that
-// tests/reference.py states. Each is built from the coefficients that rules.py computes, in the
-// same order, rounded once from float64.
+// tests/reference.py states.
+//
+// `coefficients` computes in double what a step multiplies by, from the options that rules.py
+// lists, t and lr. The constructor rounds each to the compute type, once.
 #pragma once
 
 #include "kernels.hpp"
+
+extern "C" double pow(double, double) noexcept;  // the one that Python's ** calls
 
 namespace fastoptim::FASTOPTIM_ISA {
 namespace {
@@ -16,7 +20,9 @@ template <class T>
 struct Sgd {
   using Real = T;
   static constexpr const char* name = "sgd";
-  static constexpr int n_states = 0, n_coefficients = 1;
+  static constexpr int n_states = 0, n_options = 0;
+
+  static void coefficients(const double*, double, double lr, double* c) noexcept { c[0] = lr; }
 
   T rate;
 
@@ -30,7 +36,14 @@ template <class T>
 struct Momentum {
   using Real = T;
   static constexpr const char* name = "momentum";
-  static constexpr int n_states = 1, n_coefficients = 3;
+  static constexpr int n_states = 1, n_options = 4;
+
+  // Options: beta, the weight of g, that of the first g, whether to correct the bias.
+  static void coefficients(const double* o, double t, double lr, double* c) noexcept {
+    c[0] = o[0];
+    c[1] = t == 1 ? o[2] : o[1];
+    c[2] = o[3] ? lr / (1 - pow(o[0], t)) : lr;
+  }
 
   T beta, weight, rate;
 
@@ -46,15 +59,18 @@ struct Momentum {
 template <class T>
 struct Nesterov : Momentum<T> {
   static constexpr const char* name = "nesterov";
-  static constexpr int n_coefficients = 4;
+  using Momentum<T>::Momentum;
 
-  T look_ahead;  // the weight of g in the look-ahead
-
-  explicit Nesterov(const double* c) : Momentum<T>(c), look_ahead(T(c[3])) {}
+  // The look-ahead holds one gradient more than v: its weights sum to
+  // beta*(1 - beta^t) + 1 - beta = 1 - beta^(t + 1).
+  static void coefficients(const double* o, double t, double lr, double* c) noexcept {
+    Momentum<T>::coefficients(o, t, lr, c);
+    c[2] = o[3] ? lr / (1 - pow(o[0], t + 1)) : lr;
+  }
 
   void operator()(T& p, T g, T& v) const {
     v = this->beta * v + this->weight * g;
-    p = p - this->rate * (this->beta * v + look_ahead * g);
+    p = p - this->rate * (this->beta * v + this->weight * g);
   }
 };
 
@@ -64,7 +80,25 @@ template <class T>
 struct RmsProp {
   using Real = T;
   static constexpr const char* name = "rmsprop";
-  static constexpr int n_states = 1, n_coefficients = 8;
+  static constexpr int n_states = 1, n_options = 5;
+
+  // Options: beta, eps, momentum, whether to correct the bias, whether eps is under the root.
+  // The correction goes under the root where something is added there; else after it, as Adam's.
+  static void make_coefficients(const double* o, double t, double lr, bool centered, double* c) {
+    const double total = o[3] ? 1 - pow(o[0], t) : 1;
+    const bool inside = centered || o[4];
+    c[0] = o[0];
+    c[1] = 1 - o[0];
+    c[2] = inside ? 1 / total : 1;
+    c[3] = o[4] ? o[1] : 0;
+    c[4] = inside ? 1 : 1 / square_root(total);
+    c[5] = o[4] ? 0 : o[1];
+    c[6] = lr;
+    c[7] = o[2];
+  }
+  static void coefficients(const double* o, double t, double lr, double* c) noexcept {
+    make_coefficients(o, t, lr, false, c);
+  }
 
   T beta, weight, correction_inside, eps_inside, correction_outside, eps_outside, rate, momentum;
 
@@ -73,15 +107,6 @@ struct RmsProp {
         correction_outside(T(c[4])), eps_outside(T(c[5])), rate(T(c[6])), momentum(T(c[7])) {}
 
   void square(T g, T& s) const { s = beta * s + weight * (g * g); }
-
-  // The average of g is taken off: what is left estimates the variance. Rounding can bring it
-  // below zero where the gradient hardly varies; a root of that would be NaN, so 0 is used.
-  T variance(T g, T s, T& a) const {
-    a = beta * a + weight * g;
-    const T mean = a * correction_inside;
-    const T q = s * correction_inside - mean * mean;
-    return q < 0 ? T(0) : q;
-  }
 
   T root(T q) const { return square_root(q + eps_inside) * correction_outside + eps_outside; }
 
@@ -99,18 +124,6 @@ struct RmsProp {
 };
 
 template <class T>
-struct RmsPropCentered : RmsProp<T> {
-  static constexpr const char* name = "rmsprop_centered";
-  static constexpr int n_states = 2;
-  using RmsProp<T>::RmsProp;
-
-  void operator()(T& p, T g, T& s, T& a) const {
-    this->square(g, s);
-    this->descend(p, g, this->root(this->variance(g, s, a)));
-  }
-};
-
-template <class T>
 struct RmsPropMomentum : RmsProp<T> {
   static constexpr const char* name = "rmsprop_momentum";
   static constexpr int n_states = 2;
@@ -123,14 +136,39 @@ struct RmsPropMomentum : RmsProp<T> {
 };
 
 template <class T>
-struct RmsPropCenteredMomentum : RmsProp<T> {
-  static constexpr const char* name = "rmsprop_centered_momentum";
-  static constexpr int n_states = 3;
+struct RmsPropCentered : RmsProp<T> {
+  static constexpr const char* name = "rmsprop_centered";
+  static constexpr int n_states = 2;
   using RmsProp<T>::RmsProp;
 
-  void operator()(T& p, T g, T& s, T& a, T& velocity) const {
+  static void coefficients(const double* o, double t, double lr, double* c) noexcept {
+    RmsProp<T>::make_coefficients(o, t, lr, true, c);
+  }
+
+  // The average of g is taken off: what is left estimates the variance. Rounding can bring it
+  // below zero where the gradient hardly varies; a root of that would be NaN, so 0 is used.
+  T variance(T g, T s, T& mean) const {
+    mean = this->beta * mean + this->weight * g;
+    const T corrected = mean * this->correction_inside;
+    const T q = s * this->correction_inside - corrected * corrected;
+    return q < 0 ? T(0) : q;
+  }
+
+  void operator()(T& p, T g, T& s, T& mean) const {
     this->square(g, s);
-    this->descend(p, g, this->root(this->variance(g, s, a)), velocity);
+    this->descend(p, g, this->root(variance(g, s, mean)));
+  }
+};
+
+template <class T>
+struct RmsPropCenteredMomentum : RmsPropCentered<T> {
+  static constexpr const char* name = "rmsprop_centered_momentum";
+  static constexpr int n_states = 3;
+  using RmsPropCentered<T>::RmsPropCentered;
+
+  void operator()(T& p, T g, T& s, T& mean, T& velocity) const {
+    this->square(g, s);
+    this->descend(p, g, this->root(this->variance(g, s, mean)), velocity);
   }
 };
 
@@ -139,7 +177,18 @@ template <class T>
 struct Adam {
   using Real = T;
   static constexpr const char* name = "adam";
-  static constexpr int n_states = 2, n_coefficients = 7;
+  static constexpr int n_states = 2, n_options = 3;
+
+  // Options: beta1, beta2, eps.
+  static void coefficients(const double* o, double t, double lr, double* c) noexcept {
+    c[0] = o[0];
+    c[1] = 1 - o[0];
+    c[2] = o[1];
+    c[3] = 1 - o[1];
+    c[4] = lr / (1 - pow(o[0], t));
+    c[5] = 1 / square_root(1 - pow(o[1], t));
+    c[6] = o[2];
+  }
 
   T beta1, weight1, beta2, weight2, rate, correction, eps;
 
@@ -177,9 +226,9 @@ struct AdamAmsgrad : Adam<T> {
 };
 
 // The one list: a rule that stands here has its kernels in every table.
-#define FASTOPTIM_RULES(RULE)                                                               \
-  RULE(Sgd) RULE(Momentum) RULE(Nesterov) RULE(RmsProp) RULE(RmsPropCentered)               \
-  RULE(RmsPropMomentum) RULE(RmsPropCenteredMomentum) RULE(Adam) RULE(AdamAmsgrad)
+#define FASTOPTIM_RULES(RULE)                                                           \
+  RULE(Sgd) RULE(Momentum) RULE(Nesterov) RULE(RmsProp) RULE(RmsPropMomentum)           \
+  RULE(RmsPropCentered) RULE(RmsPropCenteredMomentum) RULE(Adam) RULE(AdamAmsgrad)
 
 }  // namespace
 }  // namespace fastoptim::FASTOPTIM_ISA

@@ -17,8 +17,8 @@ def _step(kind: type[Rule], p, g, states: dict, t: int, lr: float, options: dict
             raise ValueError(f"{name} must be {needed} with these options, got "
                              f"{'None' if x is None else 'an array'}")
     states = {name: x for name, x in states.items() if x is not None}
-    step = _core.Step([rule.kernel], [(0, ["p", "g", *states], [p, g, *states.values()])])
-    step.run(1, [rule.coefficients(t, lr)])
+    tensor = (0, ["p", "g", *states], [p, g, *states.values()])
+    _core.Step([rule.compiled], [tensor], t - 1).run(lr, None, None)
 
 
 def sgd_(p, g, *, lr=SGDRule.lr, **options) -> None:

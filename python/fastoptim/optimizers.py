@@ -49,6 +49,7 @@ class Group:
     def __setitem__(self, option: str, value) -> None:
         if option == "lr":
             self._lr = _check_lr(value)
+            self._optimizer._note_rates()
             return
         if option not in self.keys() or option == "params":
             raise KeyError(option)
@@ -58,6 +59,7 @@ class Group:
                 f"{option} must stay as it was when the optimizer was made, since other states "
                 f"go with {value!r}: make a new optimizer"
             )
+        self._optimizer._core.set_rule(self._optimizer._groups.index(self), changed.compiled)
         self._rule = changed
 
     def keys(self) -> list[str]:
@@ -130,7 +132,8 @@ class Optimizer:
                 labels = [f"parameter {name!r}", f"grad {name!r}"]
                 labels += [f"state {s!r} of {name!r}" for s in states]
                 tensors.append((k, labels, [p, ordered[len(tensors)], *states.values()]))
-        self._core = _core.Step([group._rule.kernel for group in self._groups], tensors)
+        self._note_rates()
+        self._core = _core.Step([group._rule.compiled for group in self._groups], tensors)
 
     def _add_group(self, given: dict, options: dict) -> None:
         if "params" not in given:
@@ -166,12 +169,19 @@ class Optimizer:
             >= 0. RuntimeError: another thread is stepping this optimizer. In every case nothing
             has changed: no parameter, no state, no count.
         """
-        t = self._core.t + 1
-        lr = self._evaluate(self._lr)
-        coefficients = [group._rule.coefficients(t, group._rate(lr)) for group in self._groups]
         if grads is not None:
             grads = parameters.in_order(grads, self._names)
-        self._core.run(t, coefficients, grads)
+        if self._one_fixed_rate:
+            self._core.run(self._lr, grads, None)
+        else:
+            t = self._core.t
+            lr = self._evaluate(self._lr)
+            self._core.run([group._rate(lr) for group in self._groups], grads, t)
+
+    def _note_rates(self) -> None:
+        """Whether one number serves every group and step: then a step need not ask."""
+        self._one_fixed_rate = not callable(self._lr) and all(
+            group._lr is None for group in self._groups)
 
     def _evaluate(self, lr) -> float:
         if callable(lr):
@@ -194,6 +204,7 @@ class Optimizer:
     @lr.setter
     def lr(self, value) -> None:
         self._lr = _check_lr(value)
+        self._note_rates()
 
     @property
     def groups(self) -> list[Group]:
@@ -275,10 +286,12 @@ class Optimizer:
         self._core.restore(t, copies)
         if lr is not None and not callable(self._lr):
             self._lr = lr
-        for group, rule, rate in zip(self._groups, rules, rates):
+        for k, (group, rule, rate) in enumerate(zip(self._groups, rules, rates)):
+            self._core.set_rule(k, rule.compiled)
             group._rule = rule
             if not callable(group._lr):
                 group._lr = rate
+        self._note_rates()
 
     def __repr__(self) -> str:
         lr = f"lr={self._lr!r}"

@@ -1,12 +1,11 @@
-"""The update rules as values: their options, and the coefficients of step t.
+"""The update rules as values: checked options, and what goes with them.
 
-A rule knows no arrays. It says which compiled kernel it takes, which states a parameter needs,
-and computes, in float64, what the kernel multiplies by. The order of the coefficients is the
-one in which cpp/kernels/rules.hpp reads them.
+A rule knows no arrays and does no arithmetic. It says which compiled kernel it takes and which
+states a parameter needs, and hands over its options in the order in which
+cpp/kernels/rules.hpp reads them.
 """
 
 from dataclasses import dataclass
-from math import sqrt
 from typing import ClassVar
 
 from fastoptim import checks
@@ -41,26 +40,21 @@ class Rule:
         """The names of the arrays that go with each parameter."""
         return ()
 
-    def coefficients(self, t: int, lr: float) -> tuple[float, ...]:
-        """All that step t, counted from 1, multiplies by."""
-        shared = (
-            float(self.maximize),
-            0.0 if self.decoupled else self.weight_decay,
-            1.0 - lr * self.weight_decay if self.decoupled else 1.0,
-        )
-        return shared + self._own_coefficients(t, lr)
+    @property
+    def own_options(self) -> tuple[float, ...]:
+        """What the kernel's coefficients are made of, beside what all rules have."""
+        return ()
 
-    def _own_coefficients(self, t: int, lr: float) -> tuple[float, ...]:
-        raise NotImplementedError
+    @property
+    def compiled(self) -> tuple:
+        """The rule as the core takes it."""
+        return (self.kernel, self.weight_decay, self.decoupled, self.maximize, self.own_options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SGDRule(Rule):
     name = "sgd"
     lr = 1e-2
-
-    def _own_coefficients(self, t: int, lr: float) -> tuple[float, ...]:
-        return (lr,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +89,11 @@ class MomentumRule(Rule):
     def states(self) -> tuple[str, ...]:
         return ("v",)
 
-    def _own_coefficients(self, t: int, lr: float) -> tuple[float, ...]:
-        if self.dampening is None:
-            weight = 1 - self.beta
-        else:
-            weight = 1.0 if t == 1 and not self.dampen_first else 1 - self.dampening
-        if self.bias_correction:
-            # Nesterov's look-ahead holds one gradient more than v: its weights sum to
-            # beta*(1 - beta**t) + 1 - beta = 1 - beta**(t + 1).
-            lr = lr / (1 - self.beta ** (t + self.nesterov))
-        return (self.beta, weight, lr) + ((weight,) if self.nesterov else ())
+    @property
+    def own_options(self) -> tuple[float, ...]:
+        weight = 1 - (self.beta if self.dampening is None else self.dampening)
+        first = weight if self.dampening is None or self.dampen_first else 1.0
+        return (self.beta, weight, first, self.bias_correction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,21 +124,9 @@ class RMSPropRule(Rule):
     def states(self) -> tuple[str, ...]:
         return ("s",) + ("mean",) * self.centered + ("velocity",) * (self.momentum > 0)
 
-    def _own_coefficients(self, t: int, lr: float) -> tuple[float, ...]:
-        total = 1 - self.beta**t if self.bias_correction else 1.0
-        # The correction goes under the root where something is added there, else after the
-        # root, where it costs the kernel nothing that Adam's does not.
-        inside = self.centered or self.eps_inside_sqrt
-        return (
-            self.beta,
-            1 - self.beta,
-            1 / total if inside else 1.0,
-            self.eps if self.eps_inside_sqrt else 0.0,
-            1.0 if inside else 1 / sqrt(total),
-            0.0 if self.eps_inside_sqrt else self.eps,
-            lr,
-            self.momentum,
-        )
+    @property
+    def own_options(self) -> tuple[float, ...]:
+        return (self.beta, self.eps, self.momentum, self.bias_correction, self.eps_inside_sqrt)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,17 +158,9 @@ class AdamRule(Rule):
     def states(self) -> tuple[str, ...]:
         return ("m", "v") + ("v_max",) * self.amsgrad
 
-    def _own_coefficients(self, t: int, lr: float) -> tuple[float, ...]:
-        beta1, beta2 = self.betas
-        return (
-            beta1,
-            1 - beta1,
-            beta2,
-            1 - beta2,
-            lr / (1 - beta1**t),
-            1 / sqrt(1 - beta2**t),
-            self.eps,
-        )
+    @property
+    def own_options(self) -> tuple[float, ...]:
+        return (*self.betas, self.eps)
 
 
 @dataclass(frozen=True, kw_only=True)

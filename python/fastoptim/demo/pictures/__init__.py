@@ -1,4 +1,4 @@
-"""The pictures of ``fastoptim demo``: every number in them is computed by fastoptim."""
+"""The pictures of ``fastoptim demo``; the steps, rates, batches and averages are fastoptim's."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -22,6 +22,19 @@ bool share_memory(const py::array& a, const py::array& b) {
   }
 }
 
+// NumPy looks at the device of the memory that it is handed; asked first, a producer need not
+// export it at all.
+void check_device(py::handle x, const std::string& label, const std::string& type) {
+  constexpr int cpu = 1, cuda_host = 3, rocm_host = 11;  // of DLPack
+  const py::object type_and_id = x.attr("__dlpack_device__")();
+  const py::object first = type_and_id[py::int_(0)];
+  const long device = PyLong_AsLong(first.ptr());
+  if (device == -1 && PyErr_Occurred()) throw py::error_already_set();
+  if (device != cpu && device != cuda_host && device != rocm_host)
+    throw py::type_error(label + " must lie in the memory of the CPU, got " + type +
+                         " on DLPack device " + std::to_string(device));
+}
+
 }  // namespace
 
 py::array as_array(py::handle x, const std::string& label) {
@@ -31,22 +44,27 @@ py::array as_array(py::handle x, const std::string& label) {
   if (py::isinstance<py::array>(x)) {
     if (py::isinstance(x, numpy.attr("ma").attr("MaskedArray")))
       throw py::type_error(label + " must be a plain array, got a masked array");
-    return py::reinterpret_borrow<py::array>(x);
+    // A subclass may have ideas of its own about zeros_like and the like.
+    return numpy.attr("asarray")(x);
   }
+  const std::string type = text(py::type::handle_of(x).attr("__name__"));
   try {
-    if (py::hasattr(x, "__dlpack__")) return numpy.attr("from_dlpack")(x);
+    if (py::hasattr(x, "__dlpack__")) {
+      check_device(x, label, type);
+      return numpy.attr("from_dlpack")(x);
+    }
     if (PyObject_CheckBuffer(x.ptr()))
       return numpy.attr("asarray")(py::reinterpret_steal<py::object>(
           PyMemoryView_FromObject(x.ptr())));
   } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_Exception)) throw;  // an interrupt, say
     py::raise_from(error, PyExc_TypeError,
-                   (label + " must be readable in place on the CPU, got " +
-                    text(py::type::handle_of(x).attr("__name__")) + ": " + text(error.value()))
+                   (label + " must be readable in place on the CPU, got " + type + ": " +
+                    text(error.value()))
                        .c_str());
     throw py::error_already_set();
   }
-  throw py::type_error(label + " must be an array (NumPy, buffer protocol or DLPack), got " +
-                       text(py::type::handle_of(x).attr("__name__")));
+  throw py::type_error(label + " must be an array (NumPy, buffer protocol or DLPack), got " + type);
 }
 
 Storage check_dtype(const py::array& x, const std::string& label) {

@@ -13,8 +13,8 @@ namespace fastoptim {
 
 namespace py = pybind11;
 
-// x itself if it is a NumPy array, else its memory, without a copy, through DLPack or the
-// buffer protocol. TypeError if there is no such way.
+// x itself if it is a NumPy array, else its memory, without a copy: the plain array under a
+// subclass, or what DLPack or the buffer protocol shows. TypeError if there is no such way.
 py::array as_array(py::handle x, const std::string& label);
 
 // TypeError if the array's dtype is not one that a parameter may have.

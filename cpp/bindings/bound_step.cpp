@@ -39,6 +39,11 @@ class BoundStep::Turn {
   std::atomic<bool>& busy_;
 };
 
+BoundStep::Array::Array(py::array x, std::string name)
+    : array(std::move(x)), label(std::move(name)), data(data_of(array)), dtype(array.dtype()),
+      shape(array.shape(), array.shape() + array.ndim()),
+      strides(array.strides(), array.strides() + array.ndim()) {}
+
 BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t) : t_(t) {
   for (py::handle rule : rules) groups_.push_back(make_group(rule.cast<py::tuple>()));
   coefficients_.resize(groups_.size());
@@ -57,8 +62,8 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
     Item& item = items_[i];
     item.bound = !arrays[1].is_none();
     for (std::size_t k = 0; k < n_arrays; ++k)  // until one comes, the parameter stands for g
-      item.arrays.push_back(
-          {as_array(k == 1 && !item.bound ? arrays[0] : arrays[k], labels[k]), labels[k], nullptr});
+      item.arrays.emplace_back(
+          as_array(k == 1 && !item.bound ? arrays[0] : arrays[k], labels[k]), labels[k]);
 
     const Array& parameter = item.arrays[0];
     const Storage storage = check_dtype(parameter.array, parameter.label);
@@ -70,15 +75,13 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
       check_updatable(x.array, x.label);
       written.push_back(region_of(x.array, x.label));
     }
-    const Shape shape = shape_of(parameter.array);
-    item.shape.assign(shape.extents, shape.extents + shape.n_axes);
     works.push_back({{}, group.rule->sweep[int(storage)], index});
   }
   written_ = Written(std::move(written));
   for (std::size_t i = 0; i < items_.size(); ++i) {
     const Array& gradient = items_[i].arrays[1];
     if (items_[i].bound) written_.check_apart(gradient.array, gradient.label);
-    lay_out(items_[i], works[i].tensor);
+    lay_out(items_[i], gradient.array, works[i].tensor);
     work_.add(works[i]);
   }
 }
@@ -103,49 +106,42 @@ void BoundStep::set_rule(std::size_t index, const py::tuple& rule) {
   group = changed;
 }
 
-void BoundStep::lay_out(Item& item, Tensor& tensor) {
+void BoundStep::lay_out(Item& item, const py::array& grad, Tensor& tensor) {
+  std::vector<const py::array*> arrays;
   std::vector<Strides> strides;
-  for (const Array& x : item.arrays) strides.push_back(strides_of(x.array));
-  item.layout = make_layout(shape_of(item.arrays[0].array), strides);
-  for (std::size_t k = 0; k < item.arrays.size(); ++k) {
-    Array& x = item.arrays[k];
-    const bool plain = is_aligned(x.array) && item.layout.contiguous(k, x.array.itemsize());
-    tensor.operands[k] = {data_of(x.array), plain ? nullptr : item.layout.strides[k].data()};
-    x.data = data_of(x.array);
+  for (const Array& x : item.arrays) {
+    arrays.push_back(arrays.size() == 1 ? &grad : &x.array);
+    strides.push_back(strides_of(*arrays.back()));
+  }
+  item.layout = make_layout(shape_of(*arrays[0]), strides);
+  for (std::size_t k = 0; k < arrays.size(); ++k) {
+    const bool plain = is_aligned(*arrays[k]) && item.layout.contiguous(k, strides[k].item_size);
+    tensor.operands[k] = {data_of(*arrays[k]), plain ? nullptr : item.layout.strides[k].data()};
   }
   tensor.extents = item.layout.extents.data();
   tensor.n_axes = int(item.layout.extents.size());
   tensor.size = item.layout.size;
+  item.grad_strides.assign(grad.strides(), grad.strides() + grad.ndim());
+  item.grad_aligned = is_aligned(grad);
 }
 
-// An array may have been resized, reshaped, retyped or locked since it was checked.
-void BoundStep::check_unchanged(const Item& item) const {
-  const void* const descr = header(item.arrays[0].array)->descr;
-  for (std::size_t k = 0; k < item.arrays.size(); ++k) {
-    if (k == 1 && !item.bound) continue;
-    const Array& x = item.arrays[k];
-    const Shape shape = shape_of(x.array);
-    if (data_of(x.array) != x.data || shape.n_axes != int(item.shape.size()) ||
-        !std::equal(item.shape.begin(), item.shape.end(), shape.extents))
-      throw py::value_error(x.label +
-                            " must stay as it was when it was bound, got one that was resized "
-                            "or reshaped since");
-    if (header(x.array)->descr != descr || k == 0) check_dtype(x.array, x.label);
-    if (k != 1 && !is_writable(x.array)) refuse_read_only(x.label);
-  }
+void BoundStep::use_gradient(Item& item, const py::array& grad, Tensor& tensor) {
+  if (std::equal(item.grad_strides.begin(), item.grad_strides.end(), grad.strides()) &&
+      item.grad_aligned == is_aligned(grad))
+    tensor.operands[1].data = data_of(grad);
+  else
+    lay_out(item, grad, tensor);
 }
 
-void BoundStep::bind_gradient(Item& item, Tensor& tensor, py::handle grad) {
-  Array& x = item.arrays[1];
-  py::array fresh = as_array(grad, x.label);
-  check_like(fresh, x.label, item.arrays[0].array, item.arrays[0].label);
-  written_.check_apart(fresh, x.label);
-  const bool same_layout =
-      std::equal(fresh.strides(), fresh.strides() + fresh.ndim(), x.array.strides()) &&
-      is_aligned(fresh) == is_aligned(x.array);
-  x.array = std::move(fresh);
-  x.data = tensor.operands[1].data = data_of(x.array);
-  if (!same_layout) lay_out(item, tensor);
+void BoundStep::check_unchanged(const Array& x) {
+  const Shape shape = shape_of(x.array);
+  if (data_of(x.array) != x.data || header(x.array)->descr != x.dtype.ptr() ||
+      shape.n_axes != int(x.shape.size()) ||
+      !std::equal(x.shape.begin(), x.shape.end(), shape.extents) ||
+      !std::equal(x.strides.begin(), x.strides.end(), strides_of(x.array).strides))
+    throw py::value_error(x.label +
+                          " must stay the array that it was when it was bound, got one whose "
+                          "size, shape, strides or dtype was changed");
 }
 
 void BoundStep::prepare(Index t, py::handle lr) {
@@ -174,19 +170,42 @@ void BoundStep::prepare(Index t, py::handle lr) {
 
 void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
   const Turn turn(busy_);
+  const bool given = !grads.is_none();
+
+  // Let go of at the end: the optimizer keeps no gradient alive.
+  struct Cleared {
+    std::vector<py::array>& list;
+    ~Cleared() { list.clear(); }
+  } const cleared{fresh_};
+  if (given) {
+    if (py::len(grads) != items_.size())
+      throw py::value_error("grads must hold " + std::to_string(items_.size()) + " arrays, got " +
+                            std::to_string(py::len(grads)));
+    // All of them first: what runs in a __dlpack__ must not come between a check and its use.
+    for (const Item& item : items_)
+      fresh_.push_back(as_array(py::reinterpret_borrow<py::sequence>(grads)[fresh_.size()],
+                                item.arrays[1].label));
+  }
+
   if (!t.is_none() && t.cast<Index>() != t_) refuse_another_thread();
   prepare(t_ + 1, lr);
-  if (!grads.is_none() && py::len(grads) != items_.size())
-    throw py::value_error("grads must hold " + std::to_string(items_.size()) + " arrays, got " +
-                          std::to_string(py::len(grads)));
   for (std::size_t i = 0; i < items_.size(); ++i) {
-    Item& item = items_[i];
-    check_unchanged(item);
-    if (!grads.is_none())
-      bind_gradient(item, work_[i].tensor, py::reinterpret_borrow<py::sequence>(grads)[i]);
-    else if (!item.bound)
-      throw py::value_error(item.arrays[1].label + " must be given: no gradient is bound");
+    const std::vector<Array>& arrays = items_[i].arrays;
+    for (std::size_t k = 0; k < arrays.size(); ++k) {
+      if (k == 1 && (given || !items_[i].bound)) continue;
+      check_unchanged(arrays[k]);
+      if (k != 1 && !is_writable(arrays[k].array)) refuse_read_only(arrays[k].label);
+    }
+    if (given) {
+      check_like(fresh_[i], arrays[1].label, arrays[0].array, arrays[0].label);
+      written_.check_apart(fresh_[i], arrays[1].label);
+    } else if (!items_[i].bound) {
+      throw py::value_error(arrays[1].label + " must be given: no gradient is bound");
+    }
   }
+  for (std::size_t i = 0; i < items_.size(); ++i)
+    use_gradient(items_[i], given ? fresh_[i] : items_[i].arrays[1].array, work_[i].tensor);
+
   if (work_.n_elements() < keep_gil_below) {
     work_.run(coefficients_.data());
   } else {

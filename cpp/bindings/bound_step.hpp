@@ -45,22 +45,28 @@ class BoundStep {
     double options[max_options];
     bool in_float32 = false;  // whether a tensor of it computes in that type
   };
+  // An array and what its header said when it was checked: NumPy lets its owner rewrite it.
   struct Array {
     py::array array;
     std::string label;
-    const char* data;  // as it was when it was checked
+    const char* data;
+    py::object dtype;
+    std::vector<Index> shape, strides;
+
+    Array(py::array x, std::string name);
   };
   struct Item {
-    std::vector<Array> arrays;  // in the order of Tensor::operands
-    std::vector<Index> shape;
+    std::vector<Array> arrays;  // in the order of Tensor::operands; the parameter stands in for
+    bool bound;                 // a gradient that is not bound, but comes with each step
     Layout layout;
-    bool bound;  // the gradient stays the same
+    std::vector<Index> grad_strides;  // that the layout was made for
+    bool grad_aligned;
   };
 
   static Group make_group(const py::tuple& rule);
-  void lay_out(Item& item, Tensor& tensor);
-  void check_unchanged(const Item& item) const;
-  void bind_gradient(Item& item, Tensor& tensor, py::handle grad);
+  static void check_unchanged(const Array& x);
+  static void lay_out(Item& item, const py::array& grad, Tensor& tensor);
+  static void use_gradient(Item& item, const py::array& grad, Tensor& tensor);
   void prepare(Index t, py::handle lr);
 
   std::vector<Group> groups_;
@@ -68,6 +74,7 @@ class BoundStep {
   std::vector<Item> items_;
   WorkList work_;
   Written written_;
+  std::vector<py::array> fresh_;  // gradients of the step that is under way
   std::atomic<Index> t_;
   std::atomic<bool> busy_{false};
 };

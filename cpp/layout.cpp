@@ -57,6 +57,17 @@ Layout make_layout(const Shape& shape, const std::vector<Strides>& operands) {
   return layout;
 }
 
+std::vector<Index> compact_strides(const Shape& shape, const Strides& operand) {
+  std::vector<Index> strides(shape.n_axes, operand.item_size);
+  const std::vector<int> axes = widest_first(shape, operand.strides);
+  Index stride = operand.item_size;
+  for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
+    strides[*axis] = stride;
+    stride *= shape.extents[*axis];
+  }
+  return strides;
+}
+
 bool overlaps_itself(const Shape& shape, const Strides& operand) {
   const Layout layout = make_layout(shape, {operand});
   if (layout.size <= 1) return false;

@@ -30,6 +30,10 @@ struct Strides {
 
 Layout make_layout(const Shape& shape, const std::vector<Strides>& operands);
 
+// Strides of an array of this shape whose elements lie one after another, in the order in which
+// the operand is walked.
+std::vector<Index> compact_strides(const Shape& shape, const Strides& operand);
+
 // Whether two elements of an array share a byte: exact, for any strides.
 bool overlaps_itself(const Shape& shape, const Strides& strides);
 

@@ -1,6 +1,7 @@
 #include "step.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "parallel.hpp"
 
@@ -12,18 +13,31 @@ void WorkList::add(const Work& work) {
   n_elements_ += work.tensor.size;
 }
 
-void WorkList::run(const Coefficients* groups) const noexcept {
-  const auto run_blocks = [&](Index begin, Index end) {
+template <class F>
+void WorkList::for_blocks(const F& f) const noexcept {
+  const auto share = [&](Index begin, Index end) {
     auto k = std::upper_bound(first_block_.begin(), first_block_.end(), begin) -
              first_block_.begin() - 1;
     for (; begin < end; begin = first_block_[++k]) {
-      const Work& work = works_[k];
       const Index stop = std::min(end, first_block_[k + 1]) - first_block_[k];
-      work.sweep(work.tensor, groups[work.group], (begin - first_block_[k]) * block,
-                 std::min(stop * block, work.tensor.size));
+      f(works_[k], (begin - first_block_[k]) * block, std::min(stop * block, works_[k].tensor.size));
     }
   };
-  parallel_for(first_block_.back(), n_elements_ < serial_below, run_blocks);
+  parallel_for(first_block_.back(), n_elements_ < serial_below, share);
+}
+
+void WorkList::run(const Coefficients* groups) const noexcept {
+  for_blocks([&](const Work& work, Index begin, Index end) {
+    work.sweep(work.tensor, groups[work.group], begin, end);
+  });
+}
+
+void WorkList::zero_states() const noexcept {
+  for_blocks([](const Work& work, Index begin, Index end) {
+    for (int k = 0; k < work.n_states; ++k)
+      std::memset(work.tensor.operands[2 + k].data + begin * work.item_size, 0,
+                  (end - begin) * work.item_size);
+  });
 }
 
 }  // namespace fastoptim

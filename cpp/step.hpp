@@ -18,6 +18,8 @@ struct Work {
   Tensor tensor;
   Sweep sweep;
   int group;  // whose coefficients it takes
+  int n_states;
+  Index item_size;  // of a state's elements, in bytes
 };
 
 class WorkList {
@@ -29,7 +31,15 @@ class WorkList {
 
   void run(const Coefficients* groups) const noexcept;
 
+  // Zeroes the states, each part by the thread that a step will give it to, so that its memory
+  // lies close to that thread's processor. They must be contiguous.
+  void zero_states() const noexcept;
+
  private:
+  // Calls f(work, begin, end) for all elements, on every thread for its share of the blocks.
+  template <class F>
+  void for_blocks(const F& f) const noexcept;
+
   std::vector<Work> works_;
   std::vector<Index> first_block_{0};  // of each tensor, and the end
   Index n_elements_ = 0;

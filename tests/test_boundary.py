@@ -78,6 +78,10 @@ def test_arrays_whose_header_was_rewritten_after_binding_are_refused(which, chan
     opt = fo.Momentum({"W": p}, grads={"W": g})
     opt.step()
     changed = {"parameter": p, "grad": g, "state": opt.state["W"]["v"]}[which]
+    if (which, change) == ("state", resize):  # NumPy sees that the memory is not the array's own
+        with refused(ValueError, "does not own its data", p, g, opt):
+            change(changed)
+        return
     change(changed)
     with refused(ValueError, f"{which} ('v' of )?'W' must stay the array that it was when it was "
                  "bound, got one whose size, shape, strides or dtype was changed", p, g, opt):

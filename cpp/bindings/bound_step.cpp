@@ -75,7 +75,8 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
       check_updatable(x.array, x.label);
       written.push_back(region_of(x.array, x.label));
     }
-    works.push_back({{}, group.rule->sweep[int(storage)], index});
+    works.push_back({{}, group.rule->sweep[int(storage)], index, group.rule->n_states,
+                     parameter.array.itemsize()});
   }
   written_ = Written(std::move(written));
   for (std::size_t i = 0; i < items_.size(); ++i) {

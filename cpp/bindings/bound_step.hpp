@@ -29,6 +29,9 @@ class BoundStep {
   // Replaces a group's options; the kernel stays.
   void set_rule(std::size_t group, const py::tuple& rule);
 
+  // Fills states that empty_state made.
+  void zero_states() { work_.zero_states(); }
+
   // Sets the count and copies arrays over the states: (destination, source) pairs that were
   // checked by the caller.
   void restore(Index t, const py::sequence& copies);

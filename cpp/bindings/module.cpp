@@ -1,14 +1,28 @@
 // What Python sees of the core.
 #include <pybind11/stl.h>
 
+#include <cstdlib>
+
 #include "../averages.hpp"
 #include "../dispatch.hpp"
+#include "../layout.hpp"
+#include "../memory.hpp"
 #include "../parallel.hpp"
 #include "arrays.hpp"
 #include "bound_step.hpp"
 
 namespace fastoptim {
 namespace {
+
+// An uninitialised array of like's shape and dtype whose elements lie one after another in the
+// order in which like's do.
+py::array empty_state(const py::array& like, int slot) {
+  const Shape shape = shape_of(like);
+  const Placed placed = allocate_state(like.nbytes(), slot);
+  const py::capsule owner(placed.base, [](void* base) { std::free(base); });
+  return py::array(like.dtype(), std::vector<Index>(shape.extents, shape.extents + shape.n_axes),
+                   compact_strides(shape, strides_of(like)), placed.data, owner);
+}
 
 void ewma(const py::object& x_object, const py::object& out_object, int axis, double beta,
           bool bias_correction) {
@@ -58,6 +72,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
            py::arg("tensors"), py::arg("t") = 0)
       .def("run", &BoundStep::run, py::arg("lr"), py::arg("grads"), py::arg("t"))
       .def("set_rule", &BoundStep::set_rule, py::arg("group"), py::arg("rule"))
+      .def("zero_states", &BoundStep::zero_states)
       .def("restore", &BoundStep::restore, py::arg("t"), py::arg("copies"))
       .def_property_readonly("t", &BoundStep::t);
 
@@ -71,6 +86,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       py::arg("x"), py::arg("label"));
   m.def("check_like", &check_like, py::arg("x"), py::arg("label"), py::arg("like"),
         py::arg("like_label"));
+  m.def("empty_state", &empty_state, py::arg("like"), py::arg("slot"));
   m.def("ewma", &ewma, py::arg("x"), py::arg("out"), py::arg("axis"), py::arg("beta"),
         py::arg("bias_correction"));
 

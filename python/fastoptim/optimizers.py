@@ -127,13 +127,15 @@ class Optimizer:
         for k, group in enumerate(self._groups):
             for name in group._names:
                 p = self._params[name]
-                states = {s: np.zeros_like(p, order="K", subok=False) for s in group._rule.states}
+                states = {s: _core.empty_state(p, slot)
+                          for slot, s in enumerate(group._rule.states)}
                 self._state[name] = states
                 labels = [f"parameter {name!r}", f"grad {name!r}"]
                 labels += [f"state {s!r} of {name!r}" for s in states]
                 tensors.append((k, labels, [p, ordered[len(tensors)], *states.values()]))
         self._note_rates()
         self._core = _core.Step([group._rule.compiled for group in self._groups], tensors)
+        self._core.zero_states()
 
     def _add_group(self, given: dict, options: dict) -> None:
         if "params" not in given:

@@ -19,7 +19,9 @@ namespace {
 py::array empty_state(const py::array& like, int slot) {
   const Shape shape = shape_of(like);
   const Placed placed = allocate_state(like.nbytes(), slot);
-  const py::capsule owner(placed.base, [](void* base) { std::free(base); });
+  const py::capsule capsule(placed.base, [](void* base) { std::free(base); });
+  // An array between the two: NumPy lets a view be made writable again, a capsule's owner not.
+  const py::array owner(py::dtype("u1"), {like.nbytes()}, {}, placed.data, capsule);
   return py::array(like.dtype(), std::vector<Index>(shape.extents, shape.extents + shape.n_axes),
                    compact_strides(shape, strides_of(like)), placed.data, owner);
 }

@@ -8,6 +8,7 @@
 #include "../layout.hpp"
 #include "../memory.hpp"
 #include "../parallel.hpp"
+#include "../roof.hpp"
 #include "arrays.hpp"
 #include "bound_step.hpp"
 
@@ -91,6 +92,19 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("empty_state", &empty_state, py::arg("like"), py::arg("slot"));
   m.def("ewma", &ewma, py::arg("x"), py::arg("out"), py::arg("axis"), py::arg("beta"),
         py::arg("bias_correction"));
+
+  py::class_<Roof>(m, "Roof")
+      .def(py::init([](const std::string& dtype, int n_states, Index n, Index stagger,
+                       bool huge_pages) {
+             if (dtype != "float32" && dtype != "float64")
+               throw py::value_error("dtype must be float32 or float64, got " + dtype);
+             const Storage storage = dtype == "float32" ? Storage::float32 : Storage::float64;
+             return std::make_unique<Roof>(storage, n_states, n, stagger, huge_pages);
+           }),
+           py::arg("dtype"), py::arg("n_states"), py::arg("n"), py::kw_only(),
+           py::arg("stagger") = Roof::best_stagger, py::arg("huge_pages") = true)
+      .def("run", &Roof::run, py::arg("passes") = 1, py::arg("serial") = false,
+           py::call_guard<py::gil_scoped_release>());
 
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));

@@ -4,6 +4,7 @@
 // anonymous namespace. A weak symbol compiled for AVX-512 could replace everyone's copy.
 #include "kernels.hpp"
 
+#include "../../bench/roof.hpp"
 #include "ewma.hpp"
 #include "rules.hpp"
 #include "sweep.hpp"
@@ -25,6 +26,8 @@ constexpr Kernels kernels = {
     rules,
     sizeof(rules) / sizeof(rules[0]),
     {ewma<float>, ewma<double>},
+    {{roof<float, 0>, roof<float, 1>, roof<float, 2>, roof<float, 3>},
+     {roof<double, 0>, roof<double, 1>, roof<double, 2>, roof<double, 3>}},
 };
 
 }  // namespace

@@ -71,11 +71,16 @@ struct Series {
 
 using Ewma = void (*)(const Series&, double beta, bool bias_correction) noexcept;
 
+// The loop of bench/roof.hpp over elements [begin, end) of the arrays, in the order of
+// Tensor::operands.
+using RoofLoop = void (*)(char* const* arrays, Index begin, Index end) noexcept;
+
 struct Kernels {
   const char* isa;
   const RuleKernels* rules;
   int n_rules;
   Ewma ewma[n_storages];
+  RoofLoop roof[n_storages][max_states + 1];  // by the number of states
 };
 
 }  // namespace fastoptim

@@ -1,0 +1,29 @@
+// What the loop of bench/roof.hpp runs on: arrays of its own, placed where it is fastest.
+#pragma once
+
+#include "kernels/kernels.hpp"
+
+namespace fastoptim {
+
+class Roof {
+ public:
+  static constexpr Index best_stagger = 256;
+
+  // n elements each of parameter, gradient and n_states states. The k-th array begins k*stagger
+  // bytes after the start of a page. Throws std::invalid_argument, or std::bad_alloc.
+  Roof(Storage storage, int n_states, Index n, Index stagger, bool huge_pages);
+  ~Roof();
+  Roof(const Roof&) = delete;
+
+  // Goes over the arrays so many times, each an equal contiguous share a thread.
+  void run(Index passes, bool serial) const noexcept;
+
+ private:
+  RoofLoop loop_;
+  Index n_;
+  char* arrays_[max_operands] = {};
+  void* memory_;
+  std::size_t n_bytes_;
+};
+
+}  // namespace fastoptim

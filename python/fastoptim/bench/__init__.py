@@ -1,0 +1,82 @@
+"""``fastoptim bench``: our step against NumPy's and against the fastest that memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import fastoptim as fo
+
+__all__ = ["QUICK_SIZES", "RULES", "SIZES", "run"]
+
+SIZES = tuple(10**k for k in range(3, 9))
+QUICK_SIZES = (10**3, 10**5, 10**7)
+RULES = ("sgd", "momentum", "rmsprop", "adam")
+
+_EXPLANATION = """\
+The roof is a plain loop that reads and writes as many arrays, placed at best, with no call
+from Python for each pass. NumPy in place has its buffers allocated beforehand; the one-liner
+makes temporaries. Figures are medians of at least 7 rounds in which all take turns."""
+
+
+def run(
+    *,
+    sizes: Sequence[int] = SIZES,
+    rules: Sequence[str] = RULES,
+    dtype: str = "float32",
+    threads: int | None = None,
+    seconds: float = 5.0,
+    json: Path | None = None,
+    picture: Path | None = None,
+) -> None:
+    """Measure each rule at each size, print the tables, and write what was asked for.
+
+    `seconds` is spent on each row, more where seven rounds take longer. A row whose arrays would
+    not fit into the memory that is free is left out, and said to be. Raises ImportError if a
+    package of the ``bench`` extra is missing.
+    """
+    wanted = ["tqdm"] + ["matplotlib"] * (picture is not None)
+    missing = [name for name in wanted if find_spec(name) is None]
+    if missing:
+        raise ImportError(f"fastoptim bench needs {', '.join(wanted)} (missing: "
+                          f"{', '.join(missing)}): pip install 'fastoptim[bench]'")
+    from tqdm import tqdm
+
+    from . import contenders, machine, report
+    from .timing import take_turns
+
+    if threads is not None:
+        fo.set_num_threads(threads)
+    described = machine.describe()
+    print(machine.header(described))
+    print(_EXPLANATION)
+
+    rows = []
+    todo = [(rule, n) for rule in rules for n in sizes]
+    with tqdm(total=len(todo), leave=False, disable=None,  # None: a bar on terminals only
+              bar_format="{desc:16}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left") as bar:
+        for rule in rules:
+            own = []
+            for n in sizes:
+                bar.set_description_str(f"{rule} {report.size_text(n)}")
+                if contenders.bytes_needed(rule, n, dtype) > 0.9 * machine.available_memory():
+                    tqdm.write(f"{rule} {report.size_text(n)}: left out, needs more memory "
+                               "than is free")
+                    bar.update()
+                    continue
+                contenders.check(rule, min(n, 100_003), dtype)
+                works = contenders.make(rule, n, dtype)
+                own.append(report.Row(rule, dtype, n,
+                                      take_turns(works, seconds=seconds, tick=bar.update)))
+            if own:
+                moved = contenders.bytes_moved(rule, dtype)
+                tqdm.write(f"\n{rule}, {dtype}: a step reads and writes {moved} bytes an element")
+                tqdm.write(report.table(own))
+            rows += own
+    if json is not None:
+        report.write_json(json, described, rows)
+        print(f"wrote {json}")
+    if picture is not None:
+        report.draw(picture, described, rows, "One optimizer step in memory")
+        print(f"wrote {picture}")

@@ -1,0 +1,86 @@
+"""What is measured: our step, NumPy's two ways, and the roof; each with arrays of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import fastoptim as fo
+from fastoptim import _core
+
+from .numpy_steps import IN_PLACE, LR, ONE_LINER, Step
+from .timing import Work, repeated, take_turns
+
+RULES = {"sgd": fo.SGD, "momentum": fo.Momentum, "rmsprop": fo.RMSProp, "adam": fo.Adam}
+N_STATES = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
+# Above this one thread never was faster than two, and trying it would take its time.
+LARGE = 10_000_000
+
+
+def make_arrays(n: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """A parameter and a gradient, every page touched; no values that lead to denormals."""
+    rng = np.random.default_rng(0)
+    return tuple(np.resize(rng.standard_normal(65_536).astype(dtype), n) for _ in range(2))
+
+
+def fastoptim(rule: str, p: np.ndarray, g: np.ndarray) -> Step:
+    """Our step, the gradient bound."""
+    return RULES[rule](p, grads=g, lr=LR).step
+
+
+MAKERS = {
+    "fastoptim": fastoptim,
+    "in place": lambda rule, p, g: IN_PLACE[rule](p, g),
+    "one-liner": lambda rule, p, g: ONE_LINER[rule](p, g),
+}
+
+
+def roof(n: int, dtype: str, n_states: int) -> Work:
+    """The plain loop of bench/roof.hpp, without a call from Python for each pass.
+
+    On one thread or on all, whichever is faster at this size: a yardstick has no overhead that
+    it could avoid.
+    """
+    arrays = _core.Roof(dtype, n_states, n)
+
+    def serial(passes: int) -> None:
+        arrays.run(passes, serial=True)
+
+    if n >= LARGE or fo.get_num_threads() == 1:
+        return arrays.run
+    timings = take_turns({"serial": serial, "parallel": arrays.run}, seconds=0)
+    return serial if timings["serial"] < timings["parallel"] else arrays.run
+
+
+def make(rule: str, n: int, dtype: str) -> dict[str, Work]:
+    """The contenders of one row, by name."""
+    works = {"roof": roof(n, dtype, N_STATES[rule])}
+    for name, maker in MAKERS.items():
+        works[name] = repeated(maker(rule, *make_arrays(n, dtype)))
+    return works
+
+
+def bytes_needed(rule: str, n: int, dtype: str) -> int:
+    """What they take together: arrays, two buffers, four temporaries at the most."""
+    return (4 * (2 + N_STATES[rule]) + 2 + 4) * n * np.dtype(dtype).itemsize
+
+
+def bytes_moved(rule: str, dtype: str) -> int:
+    """Bytes that a step reads and writes for each element."""
+    return (3 + 2 * N_STATES[rule]) * np.dtype(dtype).itemsize
+
+
+def result(maker, rule: str, n: int, dtype: str, steps: int = 3) -> np.ndarray:
+    """The parameter after so many steps."""
+    p, g = make_arrays(n, dtype)
+    step = maker(rule, p, g)
+    for _ in range(steps):
+        step()
+    return p
+
+
+def check(rule: str, n: int, dtype: str) -> None:
+    """AssertionError unless all get the same bytes: nobody is timed doing something else."""
+    ours = result(fastoptim, rule, n, dtype)
+    for name, maker in MAKERS.items():
+        if result(maker, rule, n, dtype).tobytes() != ours.tobytes():
+            raise AssertionError(f"{name} and fastoptim must get the same bytes from {rule}")

@@ -1,0 +1,84 @@
+"""What a figure was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+import numpy as np
+
+import fastoptim as fo
+
+
+def _first_match(pattern: str, path: str) -> str | None:
+    """What the pattern's group matches in a file, None without the file or a match."""
+    try:
+        match = re.search(pattern, Path(path).read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return match[1].strip() if match else None
+
+
+def _memory(kind: str) -> int | None:
+    """MemTotal or MemAvailable in bytes, None where the system does not say."""
+    kibibytes = _first_match(rf"^{kind}:\s*(\d+) kB", "/proc/meminfo")
+    return None if kibibytes is None else int(kibibytes) * 1024
+
+
+def available_memory() -> int:
+    """Bytes that arrays may take; 4 GiB where the system does not say."""
+    return _memory("MemAvailable") or 4 << 30
+
+
+def _caches() -> dict[str, str]:
+    caches = {}
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            level, kind, size = ((index / name).read_text().strip()
+                                 for name in ("level", "type", "size"))
+        except OSError:
+            continue
+        if kind != "Instruction":
+            kibibytes = int(size.rstrip("K"))
+            caches[f"L{level}"] = (f"{kibibytes // 1024} MiB" if kibibytes >= 1024
+                                   else f"{kibibytes} KiB")
+    return caches
+
+
+def describe() -> dict:
+    """The machine and the build, as a dict for JSON."""
+    info = fo.build_info()
+    return {
+        "cpu": _first_match(r"^model name\s*:\s*(.+)$", "/proc/cpuinfo") or platform.machine(),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "caches": _caches(),
+        "memory": _memory("MemTotal"),
+        "huge_pages": _first_match(r"\[(\w+)\]", "/sys/kernel/mm/transparent_hugepage/enabled"),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "threads": fo.get_num_threads(),
+        "isa": info["isa"],
+        "compiler": info["compiler"],
+        "fastoptim": info["version"],
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def header(machine: dict) -> str:
+    """The same in a few lines, for a terminal."""
+    memory = machine["memory"]
+    caches = ", ".join(f"{name} {size}" for name, size in machine["caches"].items())
+    load = machine["load_at_start"]
+    lines = [
+        f"{machine['threads']} threads, {machine['isa']}, fastoptim {machine['fastoptim']} "
+        f"({machine['compiler']}), NumPy {machine['numpy']}",
+        f"{machine['cpu']}, {machine['processors']} processors, {caches or 'caches unknown'}",
+        (f"{memory / 2**30:.0f} GiB of memory" if memory else "memory unknown")
+        + f", huge pages: {machine['huge_pages'] or 'unknown'}"
+        + (f", load when it began: {load:.1f}" if load is not None else ""),
+    ]
+    return "\n".join(line[:80] for line in lines)

@@ -1,0 +1,106 @@
+"""Rows of figures as a table for a terminal, as JSON, and as a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .timing import Timings
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart. Ours stands out.
+_COLOURS = {"fastoptim": "#D55E00", "in place": "#0072B2", "one-liner": "#56B4E9"}
+_OTHER_COLOURS = ["#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#9A9A9A", "#6A3D9A"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule at one size."""
+
+    rule: str
+    dtype: str
+    n: int
+    timings: Timings
+
+    def ns(self, name: str) -> float:
+        """Nanoseconds an element."""
+        return self.timings[name] / self.n
+
+    def as_dict(self) -> dict:
+        return {"rule": self.rule, "dtype": self.dtype, "n": self.n,
+                "ns_per_element": self.timings.as_dict(per=self.n)}
+
+
+def size_text(n: int) -> str:
+    """1000 as 10^3, 2500 as 2500."""
+    power = len(str(n)) - 1
+    return f"10^{power}" if n == 10**power and power > 1 else str(n)
+
+
+def figure_text(x: float) -> str:
+    """Three digits that count, and no exponent."""
+    return f"{x:.3f}" if x < 10 else f"{x:.1f}" if x < 1000 else f"{x:.0f}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Figures and ratios of one rule, under 80 columns."""
+    lines = [
+        "                    ns an element                       ratios of the times",
+        "       n     roof  fastoptim  in place  one-liner     ours/  in place/  one-liner/",
+        "                                                       roof       ours        ours",
+    ]
+    for row in rows:
+        t = row.timings
+        cells = [f"{size_text(row.n):>8}"]
+        cells += [f"{figure_text(row.ns(name)):>{width}}" for name, width in
+                  (("roof", 9), ("fastoptim", 11), ("in place", 10), ("one-liner", 11))]
+        cells += [f"{t.ratio('fastoptim', to='roof'):>10.2f}",
+                  f"{t.ratio('in place', to='fastoptim'):>11.1f}",
+                  f"{t.ratio('one-liner', to='fastoptim'):>12.1f}"]
+        lines.append("".join(cells))
+    return "\n".join(lines)
+
+
+def write_json(path: Path, machine: dict, rows: Sequence[Row]) -> None:
+    """The machine and every row."""
+    content = {"machine": machine, "rows": [row.as_dict() for row in rows]}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def draw(path: Path, machine: dict, rows: Sequence[Row], title: str) -> None:
+    """Nanoseconds an element against elements, log-log, a panel for each rule; a PNG."""
+    from matplotlib.figure import Figure  # wanted here only; needs no display
+
+    rules = list(dict.fromkeys(row.rule for row in rows))
+    columns = min(len(rules), 2)
+    lines = -(-len(rules) // columns)
+    fig = Figure(figsize=(9.6, 1.3 + 3.3 * lines), dpi=140, layout="constrained")
+    fig.suptitle(title, x=0.012, ha="left", fontweight="bold")
+    panels = fig.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    for panel, rule in zip(panels.flat, rules):
+        own = [row for row in rows if row.rule == rule]
+        names = list(dict.fromkeys(name for row in own for name in row.timings.rounds))
+        others = iter(_OTHER_COLOURS)
+        for name in names:
+            drawn = [row for row in own if name in row.timings.rounds]
+            xs, ys = [row.n for row in drawn], [row.ns(name) for row in drawn]
+            if name == "roof":
+                panel.loglog(xs, ys, "--", color="#222222", label="roof: plain loop", zorder=5)
+            else:
+                colour = _COLOURS.get(name) or next(others)
+                panel.loglog(xs, ys, "o-", markersize=3.5, color=colour, label=name,
+                             linewidth=2.4 if name == "fastoptim" else 1.4)
+        panel.set_title(f"{rule}, {own[0].dtype}", loc="left", fontsize=11)
+        panel.grid(color="#E6E6E6")
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in panels[-1]:
+        panel.set_xlabel("elements")
+    for line in panels:
+        line[0].set_ylabel("ns an element")
+    for panel in panels.flat[len(rules):]:
+        panel.set_visible(False)
+    panels.flat[0].legend(frameon=False, fontsize=8)
+    threads = f"{machine['threads']} thread" + "s" * (machine["threads"] != 1)
+    fig.supxlabel(f"{threads}, {machine['isa']}, {machine['cpu']}", fontsize=8, color="#666666")
+    fig.savefig(path, metadata={"Software": None})

@@ -1,0 +1,107 @@
+"""Timing that holds on a machine with other things to do.
+
+Contenders take turns, A B C A B C, so that whatever slows the machine slows them all; a figure
+is the median of the rounds, a ratio the median of the ratios within each round.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import repeat
+from statistics import median, quantiles
+
+MIN_ROUNDS, MAX_ROUNDS = 7, 51
+SAMPLE = 0.01  # seconds that one sample lasts at least: long beside the clock and a wake-up
+# Seconds of rest before each sample. The threads of an OpenMP runtime keep spinning for some
+# milliseconds after their work, on the processors that the next contender needs.
+REST = 0.01
+
+Work = Callable[[int], object]  # does its job so many times
+
+
+def repeated(job: Callable[[], object]) -> Work:
+    """A job as Work: called so many times in a row."""
+
+    def work(times: int) -> None:
+        for _ in repeat(None, times):
+            job()
+
+    return work
+
+
+def _seconds(work: Work, times: int) -> float:
+    start = time.perf_counter_ns()
+    work(times)
+    return (time.perf_counter_ns() - start) / 1e9
+
+
+def _calls_per_sample(work: Work) -> tuple[int, float]:
+    """How many calls make a sample, and what such a sample takes.
+
+    The calls made on the way are the warm-up: they touch every page, start the threads, compile
+    what is compiled at first use, and are not counted.
+    """
+    work(1)
+    times = 1
+    while (taken := _seconds(work, times)) < SAMPLE:
+        times = max(2 * times, min(10 * times, int(1.2 * SAMPLE / max(taken, 1e-9) * times)))
+    return times, taken
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Nanoseconds a call: for each contender, one figure a round."""
+
+    rounds: Mapping[str, list[float]]
+
+    def __getitem__(self, name: str) -> float:
+        return median(self.rounds[name])
+
+    def ratio(self, name: str, to: str) -> float:
+        """How many times as long as `to` the contender takes."""
+        pairs = zip(self.rounds[name], self.rounds[to], strict=True)
+        return median(a / b for a, b in pairs)
+
+    def as_dict(self, per: float = 1.0) -> dict[str, dict]:
+        """For JSON: median, quartiles and number of rounds, each figure divided by `per`."""
+        return {
+            name: dict(zip(("q1", "median", "q3"), (x / per for x in quantiles(values, n=4)),
+                           strict=True), rounds=len(values))
+            for name, values in self.rounds.items()
+        }
+
+
+def take_turns(
+    contenders: Mapping[str, Work],
+    *,
+    seconds: float = 5.0,
+    tick: Callable[[float], object] = lambda share: None,
+) -> Timings:
+    """Time every contender in turn, for about so many seconds, but MIN_ROUNDS at least.
+
+    `tick` is told what share of the rounds has passed since it was last called.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        calls, per_round = {}, 0.0
+        for name, work in contenders.items():
+            calls[name], taken = _calls_per_sample(work)
+            per_round += taken + REST
+        n_rounds = int(seconds / per_round)
+        n_rounds = min(max(n_rounds, MIN_ROUNDS), MAX_ROUNDS)
+        rounds: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(n_rounds):
+            for name, work in contenders.items():
+                time.sleep(REST)
+                if calls[name] > 1:
+                    work(1)  # brings into the caches what can lie there, and wakes the threads
+                rounds[name].append(_seconds(work, calls[name]) * 1e9 / calls[name])
+            tick(1 / n_rounds)
+        return Timings(rounds)
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,243 @@
+"""Our Adam step beside that of other libraries, in one process: ``python bench/peers.py``.
+
+Each peer runs if it is installed, the way its documentation says is fastest: fused where it
+offers that, under jit with donated buffers, buffers made beforehand, as many threads as we have.
+Before it is timed, what it computes is compared with what we compute.
+
+DeepSpeed compiles its step at first use, which takes a minute or two; --without deepspeed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+LR, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
+CHECK_STEPS = 3
+SIZES = [10**k for k in range(3, 9)]
+
+# A maker gets a parameter and a gradient as NumPy arrays of its own, and returns the step and
+# what the parameter is after it.
+Made = tuple[Callable[[], object], Callable[[], np.ndarray]]
+
+
+def fastoptim(p: np.ndarray, g: np.ndarray) -> Made:
+    import fastoptim as fo
+
+    return fo.Adam(p, grads=g, lr=LR).step, lambda: p
+
+
+def numpy_in_place(p: np.ndarray, g: np.ndarray) -> Made:
+    from fastoptim.bench.numpy_steps import IN_PLACE
+
+    return IN_PLACE["adam"](p, g), lambda: p
+
+
+def _torch(p: np.ndarray, g: np.ndarray, make: Callable) -> Made:
+    import torch
+
+    parameter = torch.nn.Parameter(torch.from_numpy(p))  # the same memory
+    parameter.grad = torch.from_numpy(g)
+    return make(torch, [parameter]).step, lambda: p
+
+
+def torch_fused(p: np.ndarray, g: np.ndarray) -> Made:
+    return _torch(p, g, lambda torch, ps: torch.optim.Adam(ps, lr=LR, fused=True))
+
+
+def torch_foreach(p: np.ndarray, g: np.ndarray) -> Made:
+    return _torch(p, g, lambda torch, ps: torch.optim.Adam(ps, lr=LR, foreach=True))
+
+
+def deepspeed(p: np.ndarray, g: np.ndarray) -> Made:
+    from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+    return _torch(p, g, lambda torch, ps: DeepSpeedCPUAdam(ps, lr=LR, adamw_mode=False))
+
+
+def numba(p: np.ndarray, g: np.ndarray) -> Made:
+    step = _numba_kernel()
+    m, v = np.full_like(p, 0), np.full_like(p, 0)
+    beta1, weight1, beta2, weight2, eps = map(
+        np.float32, (BETA1, 1 - BETA1, BETA2, 1 - BETA2, EPS))
+    t = 0
+
+    def one_step():
+        nonlocal t
+        t += 1
+        step(p, g, m, v, beta1, weight1, beta2, weight2, np.float32(LR / (1 - BETA1**t)),
+             np.float32((1 - BETA2**t) ** -0.5), eps)
+
+    return one_step, lambda: p
+
+
+def _numba_kernel(compiled: list = []) -> Callable:
+    """The loop that one writes in numba, compiled once."""
+    if not compiled:
+        from numba import njit, prange
+
+        # error_model="numpy": else each division is checked for zero, and nothing vectorised.
+        @njit(parallel=True, fastmath=False, error_model="numpy")
+        def step(p, g, m, v, beta1, weight1, beta2, weight2, rate, correction, eps):
+            for i in prange(p.size):
+                m[i] = beta1 * m[i] + weight1 * g[i]
+                v[i] = beta2 * v[i] + weight2 * (g[i] * g[i])
+                p[i] -= rate * m[i] / (np.sqrt(v[i]) * correction + eps)
+
+        compiled.append(step)
+    return compiled[0]
+
+
+def optax(p: np.ndarray, g: np.ndarray) -> Made:
+    import jax
+    import optax
+
+    rule = optax.adam(LR)
+
+    def update(p, state, g):
+        updates, state = rule.update(g, state, p)
+        return optax.apply_updates(p, updates), state
+
+    update = jax.jit(update, donate_argnums=(0, 1))  # p and the state are written in place
+    p, g = jax.numpy.array(p), jax.numpy.array(g)
+    state = rule.init(p)
+
+    def step():
+        nonlocal p, state
+        p, state = update(p, state, g)
+        p.block_until_ready()
+
+    return step, lambda: np.asarray(p)
+
+
+def thinc(p: np.ndarray, g: np.ndarray) -> Made:
+    from thinc.api import NumpyOps
+
+    kernel = NumpyOps().adam  # what its Adam calls
+    m, v, cleared = np.full_like(p, 0), np.full_like(p, 0), np.full_like(p, 0)
+    t = 0
+
+    def step():
+        nonlocal t
+        t += 1
+        # It works in the gradient and clears it. Left so, the moments would die away into
+        # denormals, which are slow; so the gradient comes anew, which is 2 to 5 % of the time.
+        np.copyto(cleared, g)
+        kernel(p, cleared, m, v, BETA1, BETA2, EPS, LR * (1 - BETA2**t) ** 0.5 / (1 - BETA1**t))
+
+    return step, lambda: p
+
+
+PEERS = {  # name -> (the modules that must be installed, maker)
+    "fastoptim": ((), fastoptim),
+    "torch fused": (("torch",), torch_fused),
+    "torch foreach": (("torch",), torch_foreach),
+    "deepspeed": (("deepspeed", "torch"), deepspeed),
+    "numba": (("numba",), numba),
+    "optax": (("optax", "jax"), optax),
+    "thinc": (("thinc",), thinc),
+    "NumPy in place": ((), numpy_in_place),
+}
+
+
+def prepare(threads: int) -> None:
+    """Gives every library so many threads; to be called before any of them is imported."""
+    if hasattr(os, "sched_setaffinity"):  # the one thing that all of them go by
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    os.environ.update(
+        OMP_NUM_THREADS=str(threads), FASTOPTIM_NUM_THREADS=str(threads),
+        JAX_PLATFORMS="cpu", THP_MEM_ALLOC_ENABLE="1",  # torch: huge pages, as NumPy has
+        DS_SKIP_CUDA_CHECK="1",
+    )
+    # deepspeed looks for ninja there
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def versions(names: Sequence[str]) -> dict[str, str]:
+    modules = dict.fromkeys(module for name in names for module in PEERS[name][0])
+    return {name: importlib.import_module(name).__version__ for name in modules}
+
+
+def check(name: str, n: int) -> None:
+    """AssertionError unless the peer walks as far as we do, within 1 % of the way."""
+    from fastoptim.bench.contenders import make_arrays
+
+    found = []
+    for _, maker in (PEERS["fastoptim"], PEERS[name]):
+        step, parameter = maker(*make_arrays(n, "float32"))
+        for _ in range(CHECK_STEPS):
+            step()
+        found.append(np.array(parameter()))
+    apart = float(np.abs(found[0] - found[1]).max())
+    if not apart <= 0.01 * CHECK_STEPS * LR:
+        raise AssertionError(f"{name} must take our steps: after {CHECK_STEPS} of length {LR} a "
+                             f"parameter is {apart:.2g} off")
+
+
+def tables(rows: list, names: Sequence[str]) -> str:
+    from fastoptim.bench.report import figure_text, size_text
+
+    def block(title: str, cell: Callable) -> list[str]:
+        head = "".join(f"{size_text(row.n):>9}" for row in rows)
+        return ["", f"{title:<16}{head}"] + [
+            f"{name:<16}" + "".join(f"{cell(row, name):>9}" for row in rows) for name in names]
+
+    def ratio(row, name: str) -> str:
+        return f"{row.timings.ratio(name, to='fastoptim'):.2f}"
+
+    return "\n".join(
+        block("ns an element", lambda row, name: figure_text(row.ns(name)))
+        + block("ratio to ours", ratio))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=lambda text: int(float(text)), nargs="+", default=SIZES)
+    parser.add_argument("--without", nargs="+", default=[], choices=list(PEERS)[1:])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each size")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--picture", type=Path)
+    args = parser.parse_args()
+    prepare(args.threads)
+
+    from fastoptim.bench import contenders, machine, report
+    from fastoptim.bench.timing import repeated, take_turns
+
+    names = [name for name, (modules, _) in PEERS.items() if name not in args.without
+             and all(importlib.util.find_spec(module) for module in modules)]
+    described = machine.describe() | {"peers": versions(names)}
+    print(machine.header(described))
+    print(", ".join(f"{name} {version}" for name, version in described["peers"].items()))
+    print("Adam, float32, one array; each size in turn, all taking turns; medians.")
+
+    rows = []
+    for n in args.sizes:
+        needed = (4 * (len(names) + 1) + 4) * n * 4  # and the temporaries of those that need any
+        if needed > 0.9 * machine.available_memory():
+            print(f"{report.size_text(n)}: left out, needs more memory than is free")
+            continue
+        for name in names:
+            check(name, min(n, 1_000_003))
+        works = {"roof": contenders.roof(n, "float32", 2)}
+        for name in names:
+            step, _ = PEERS[name][1](*contenders.make_arrays(n, "float32"))
+            works[name] = repeated(step)
+        rows.append(report.Row("adam", "float32", n, take_turns(works, seconds=args.seconds)))
+        print(f"{report.size_text(n)}: " + ", ".join(
+            f"{name} {rows[-1].ns(name):.3f}" for name in works), flush=True)
+    print(tables(rows, ["roof", *names]))
+    if args.json:
+        report.write_json(args.json, described, rows)
+    if args.picture:
+        report.draw(args.picture, described, rows, "One Adam step, by library")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""One epoch of training, end to end: ``python bench/epoch.py``.
+
+A 784-128-64-10 network with ReLU and softmax, Adam, batches of 64 out of 60 000 rows, float32.
+The rows are made up from a seed: ten patterns of pixels, each row one of them under noise, as
+large and as many as MNIST's. Side by side, with the same initial weights and the same batches:
+
+    NumPy            fancy indexing, gradients, Adam with every buffer allocated beforehand
+    NumPy+fastoptim  the same gradients, MiniBatches, Adam with bound gradients
+    torch            eager, index_select, fused Adam
+    torch DataLoader eager, DataLoader with a BatchSampler, fused Adam
+
+Each trains for one epoch from the start in every round, and they take turns. The losses must
+agree: exactly where the gradients are the same code, within 0.2 % to torch, which sums in
+another order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from peers import prepare
+
+LAYERS = (784, 128, 64, 10)
+BATCH = 64
+TOLERANCE = 2e-3  # of the epoch's mean loss, between NumPy and torch
+PARTS = ("batches", "gradients", "step")
+COLOURS = {"batches": "#56B4E9", "gradients": "#BBBBBB", "step": "#D55E00"}
+
+
+def make_data(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in [0, 1], a fifth of the pixels bright, and their classes."""
+    rng = np.random.default_rng(seed)
+    patterns = (rng.random((10, LAYERS[0])) < 0.2).astype(np.float32)
+    y = rng.integers(0, 10, n)
+    x = rng.standard_normal((n, LAYERS[0]), dtype=np.float32)
+    x *= 0.5
+    x += patterns[y]
+    return np.clip(x, 0, 1, out=x), y
+
+
+def make_weights(seed: int = 1) -> list[np.ndarray]:
+    """W1, b1, W2, b2, W3, b3; He's initial weights."""
+    rng = np.random.default_rng(seed)
+    weights = []
+    for fan_in, fan_out in zip(LAYERS, LAYERS[1:]):
+        w = rng.standard_normal((fan_in, fan_out)) * np.sqrt(2 / fan_in)
+        weights += [w.astype(np.float32), np.zeros(fan_out, np.float32)]
+    return weights
+
+
+class Network:
+    """Forward and backward in NumPy, into gradients and buffers that are allocated once."""
+
+    def __init__(self) -> None:
+        self.params = make_weights()
+        self.grads = [np.zeros_like(p) for p in self.params]
+        self._outputs = [np.empty((BATCH, k), np.float32) for k in LAYERS[1:]]
+        self._deltas = [np.empty((BATCH, k), np.float32) for k in LAYERS[1:]]
+
+    def loss(self, x: np.ndarray, y: np.ndarray) -> float:
+        """The batch's mean loss; fills the gradients."""
+        m = len(x)
+        inputs = [x]
+        for k, out in enumerate(self._outputs):
+            z = np.matmul(inputs[-1], self.params[2 * k], out=out[:m])
+            z += self.params[2 * k + 1]
+            if k < len(LAYERS) - 2:
+                np.maximum(z, 0, out=z)
+            inputs.append(z)
+        scores = inputs.pop()
+        scores -= scores.max(axis=1, keepdims=True)
+        rows = np.arange(m)
+        delta = np.exp(scores, out=self._deltas[-1][:m])
+        total = delta.sum(axis=1, keepdims=True)
+        loss = float((np.log(total[:, 0]) - scores[rows, y]).mean())
+        delta /= total
+        delta[rows, y] -= 1
+        delta /= m
+        for k in range(len(LAYERS) - 2, -1, -1):
+            np.matmul(inputs[k].T, delta, out=self.grads[2 * k])
+            np.sum(delta, axis=0, out=self.grads[2 * k + 1])
+            if k:
+                back = np.matmul(delta, self.params[2 * k].T, out=self._deltas[k - 1][:m])
+                back *= inputs[k] > 0
+                delta = back
+        return loss
+
+
+# What takes part: a maker that is given (x, y, order) and returns (batches, loss, step): an
+# iterable of (x, y), a function of both that leaves gradients behind, and the step.
+Made = tuple[Iterator, Callable, Callable]
+
+
+def numpy_alone(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> Made:
+    from fastoptim.bench.numpy_steps import IN_PLACE
+
+    network = Network()
+    steps = [IN_PLACE["adam"](p, g) for p, g in zip(network.params, network.grads)]
+
+    def batches():
+        np.random.default_rng(0).permutation(len(x))  # drawn, as it must be; then ours is used
+        for k in range(0, len(x), BATCH):
+            index = order[k:k + BATCH]
+            yield x[index], y[index]
+
+    def step():
+        for one in steps:
+            one()
+
+    return batches(), network.loss, step
+
+
+def with_fastoptim(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> Made:
+    import fastoptim as fo
+
+    network = Network()
+    step = fo.Adam(network.params, grads=network.grads, lr=1e-3).step
+    return iter(fo.MiniBatches(x, y, batch_size=BATCH, seed=0)), network.loss, step
+
+
+def _torch(make_batches: Callable) -> Callable[..., Made]:
+    def make(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> Made:
+        import torch
+
+        layers = [torch.nn.Linear(*sizes) for sizes in zip(LAYERS, LAYERS[1:])]
+        with torch.no_grad():
+            for k, layer in enumerate(layers):
+                w, b = make_weights()[2 * k:2 * k + 2]
+                layer.weight.copy_(torch.from_numpy(w.T.copy()))
+                layer.bias.copy_(torch.from_numpy(b))
+        network = torch.nn.Sequential(
+            layers[0], torch.nn.ReLU(), layers[1], torch.nn.ReLU(), layers[2])
+        adam = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+
+        def loss(x, y) -> float:
+            adam.zero_grad()
+            value = torch.nn.functional.cross_entropy(network(x), y)
+            value.backward()
+            return value.item()
+
+        batches = make_batches(torch, *map(torch.from_numpy, (x, y, order)))
+        return iter(batches), loss, adam.step
+
+    return make
+
+
+def _index_select(torch, x, y, order):
+    torch.randperm(len(x))  # drawn, as it must be; then ours is used
+    for index in order.split(BATCH):
+        yield x.index_select(0, index), y.index_select(0, index)
+
+
+def _data_loader(torch, x, y, order):
+    from torch.utils.data import BatchSampler, DataLoader, TensorDataset
+
+    class Order:  # RandomSampler, but for whose permutation it hands out
+        def __iter__(self):
+            torch.randperm(len(x))
+            yield from order.tolist()
+
+    sampler = BatchSampler(Order(), BATCH, drop_last=False)
+    return DataLoader(TensorDataset(x, y), sampler=sampler, batch_size=None)
+
+
+CONTENDERS = {
+    "NumPy": numpy_alone,
+    "NumPy+fastoptim": with_fastoptim,
+    "torch": _torch(_index_select),
+    "torch DataLoader": _torch(_data_loader),
+}
+
+
+def epoch(made: Made) -> tuple[list[float], float]:
+    """Seconds in each of PARTS, and the mean of the losses."""
+    batches, loss, step = made
+    clock = time.perf_counter_ns
+    seconds, total, count = [0, 0, 0], 0.0, 0
+    begin = clock()
+    for x, y in batches:
+        got = clock()
+        value = loss(x, y)
+        known = clock()
+        step()
+        done = clock()
+        total += value * len(y)
+        count += len(y)
+        seconds[0] += got - begin
+        seconds[1] += known - got
+        seconds[2] += done - known
+        begin = done
+    return [s / 1e9 for s in seconds], total / count
+
+
+def check(losses: dict[str, float]) -> None:
+    """AssertionError unless all have learnt the same."""
+    ours = losses["NumPy+fastoptim"]
+    for name, loss in losses.items():
+        allowed = TOLERANCE * ours if name.startswith("torch") else 0.0
+        if not abs(loss - ours) <= allowed:
+            raise AssertionError(f"the losses must agree, got {losses}")
+
+
+def table(results: dict) -> str:
+    lines = [f"{'seconds an epoch':<18}{'all':>8}" + "".join(f"{part:>11}" for part in PARTS)
+             + f"{'step share':>12}{'of torch':>10}{'loss':>10}"]
+    best_torch = min((r["total"] for name, r in results.items() if name.startswith("torch")),
+                     default=None)
+    for name, r in results.items():
+        lines.append(
+            f"{name:<18}{r['total']:>8.3f}" + "".join(f"{r[part]:>11.3f}" for part in PARTS)
+            + f"{r['step'] / r['total']:>11.1%} "
+            + (f"{r['total'] / best_torch:>10.2f}" if best_torch else f"{'-':>10}")
+            + f"{r['loss']:>10.4f}")
+    ratio = results["NumPy"]["total"] / results["NumPy+fastoptim"]["total"]
+    return "\n".join(lines + [f"NumPy+fastoptim is {ratio:.1f} times as fast as NumPy alone."])
+
+
+def draw(path: Path, machine: dict, results: dict, rows: int) -> None:
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(9.6, 3.4), dpi=140, layout="constrained")
+    fig.suptitle(f"One epoch: a 784-128-64-10 network, {rows:,} rows in batches of {BATCH}",
+                 x=0.012, ha="left", fontweight="bold")
+    panel = fig.subplots()
+    names = list(results)[::-1]
+    left = np.zeros(len(names))
+    for part in PARTS:
+        widths = np.array([results[name][part] for name in names])
+        panel.barh(names, widths, left=left, color=COLOURS[part], label=part, height=0.6)
+        left += widths
+    for y, total in enumerate(left):
+        panel.text(total, y, f"  {total:.2f} s", va="center")
+    panel.set_xlabel(f"seconds; {machine['threads']} threads, {machine['isa']}, {machine['cpu']}")
+    panel.set_xlim(0, 1.12 * left.max())
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False, loc="lower right")
+    fig.savefig(path, metadata={"Software": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=60_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--picture", type=Path)
+    args = parser.parse_args()
+    prepare(args.threads)
+
+    import fastoptim as fo
+    from fastoptim.bench import machine
+
+    names = [name for name in CONTENDERS
+             if not name.startswith("torch") or importlib.util.find_spec("torch")]
+    described = machine.describe()
+    print(machine.header(described))
+    print(f"{args.rows:,} made-up rows, batches of {BATCH}, medians of {args.rounds} rounds.")
+    x, y = make_data(args.rows)
+    order = np.concatenate(list(fo.MiniBatches(np.arange(args.rows), batch_size=BATCH, seed=0)))
+
+    gc.disable()
+    for name in names:  # warm-up: threads, imports, allocators
+        few = slice(0, 20 * BATCH)
+        epoch(CONTENDERS[name](x[few], y[few], np.arange(len(x[few]))))
+    rounds = {name: [] for name in names}
+    for _ in range(args.rounds):
+        losses = {}
+        for name in names:
+            seconds, losses[name] = epoch(CONTENDERS[name](x, y, order))
+            rounds[name].append(seconds)
+        check(losses)
+        gc.collect()
+    results = {}
+    for name in names:
+        # The parts of the round that took the median time, so that they sum up to it.
+        middle = sorted(rounds[name], key=sum)[len(rounds[name]) // 2]
+        results[name] = dict(zip(PARTS, middle)) | {
+            "total": median(map(sum, rounds[name])) if args.rounds % 2 else sum(middle),
+            "loss": losses[name]}
+    print(table(results))
+    if args.json:
+        args.json.write_text(json.dumps(
+            {"machine": described, "rows": args.rows, "batch": BATCH, "rounds": args.rounds,
+             "seconds": results}, indent=1) + "\n")
+    if args.picture:
+        draw(args.picture, described, results, args.rows)
+
+
+if __name__ == "__main__":
+    main()

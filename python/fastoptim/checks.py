@@ -3,23 +3,30 @@
 import math
 from numbers import Integral, Real
 
+MAX_STEPS = 2**53  # what a float64 can count up to, one by one
+
 
 def number(name: str, value: object, *, low: float = 0.0, below: float = math.inf) -> float:
     """`value` as a float in [low, below); TypeError or ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        given, value = value, float(value)  # first: what is just below 1 may round to 1
+    except OverflowError:
+        given, value = value, math.inf
     if not low <= value < below:  # also refuses NaN
         rule = f"finite and >= {low:g}" if below == math.inf else f"in [{low:g}, {below:g})"
-        raise ValueError(f"{name} must be {rule}, got {value!r}")
-    return float(value)
+        raise ValueError(f"{name} must be {rule}, got {given!r}")
+    return value
 
 
-def integer(name: str, value: object, *, low: int) -> int:
-    """`value` as an int >= low; TypeError or ValueError otherwise."""
+def integer(name: str, value: object, *, low: int, high: int | None = None) -> int:
+    """`value` as an int in [low, high]; TypeError or ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < low:
-        raise ValueError(f"{name} must be >= {low}, got {value!r}")
+    if value < low or (high is not None and value > high):
+        rule = f">= {low}" if high is None else f"in [{low}, {high}]"
+        raise ValueError(f"{name} must be {rule}, got {value!r}")
     return int(value)
 
 

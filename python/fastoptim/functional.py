@@ -9,7 +9,7 @@ __all__ = ["adam_", "momentum_", "rmsprop_", "sgd_"]
 
 def _step(kind: type[Rule], p, g, states: dict, t: int, lr: float, options: dict) -> None:
     rule = make_rule(kind, options)
-    t = checks.integer("t", t, low=1)
+    t = checks.integer("t", t, low=1, high=checks.MAX_STEPS)
     lr = checks.number("lr", lr)
     for name, x in states.items():
         if (x is not None) != (name in rule.states):

@@ -256,7 +256,7 @@ class Optimizer:
         for what, expected in (("format", FORMAT), ("rule", self.Rule.name)):
             if d[what] != expected:
                 raise ValueError(f"{what} must be {expected!r}, got {d[what]!r}")
-        t = checks.integer("t", d["t"], low=0)
+        t = checks.integer("t", d["t"], low=0, high=checks.MAX_STEPS)
         lr = None if d["lr"] is None else checks.number("lr", d["lr"])
 
         if len(d["groups"]) != len(self._groups):

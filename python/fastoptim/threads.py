@@ -7,6 +7,10 @@ from fastoptim import _core, checks
 
 __all__ = ["build_info", "get_num_threads", "set_num_threads"]
 
+# An OpenMP runtime that fails to start a thread ends the process, so a slip of the keyboard must
+# not ask for a million. Memory is at its limit long before this many.
+MAX_THREADS = 1024
+
 
 def get_num_threads() -> int:
     """The number of threads that large updates use; 1 in a forked child.
@@ -21,16 +25,16 @@ def set_num_threads(n: int) -> None:
     """Sets the number of threads that large updates use. No result depends on it.
 
     Raises:
-        ValueError: n < 1. RuntimeError: more than one in a child forked from a process that had
-        imported fastoptim, where OpenMP cannot start threads.
+        ValueError: n outside [1, 1024]. RuntimeError: more than one in a child forked from a
+        process that had imported fastoptim, where OpenMP cannot start threads.
     """
-    n = checks.integer("n", n, low=1)
+    n = checks.integer("n", n, low=1, high=MAX_THREADS)
     if n > 1 and _core.forked():
         raise RuntimeError(
             f"a forked child runs on one thread, got n = {n}: start processes with "
             "multiprocessing's 'spawn' or 'forkserver' to use more"
         )
-    _core.set_num_threads(min(n, 2**31 - 1))
+    _core.set_num_threads(n)
 
 
 def build_info() -> dict:
@@ -81,17 +85,20 @@ def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/s
 def _default_num_threads(environ=os.environ) -> int:
     ours = environ.get("FASTOPTIM_NUM_THREADS", "")
     if ours:
-        if not ours.isdecimal() or int(ours) < 1:
-            raise ValueError(f"FASTOPTIM_NUM_THREADS must be an integer >= 1, got {ours!r}")
+        # At most 9 digits: int() may refuse thousands of them.
+        if not ours.isdecimal() or len(ours) > 9 or not 1 <= int(ours) <= MAX_THREADS:
+            raise ValueError(
+                f"FASTOPTIM_NUM_THREADS must be an integer in [1, {MAX_THREADS}], got {ours!r}"
+            )
         return int(ours)
     everyones = environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list: one a level
-    if everyones.isdecimal() and int(everyones) >= 1:
-        return int(everyones)
+    if everyones.isdecimal() and len(everyones) <= 9 and 1 <= int(everyones) <= MAX_THREADS:
+        return int(everyones)  # another value is for OpenMP to complain of
     if hasattr(os, "sched_getaffinity"):
         allowed = len(os.sched_getaffinity(0))
     else:
         allowed = os.cpu_count() or 1
-    return min(allowed, _cgroup_quota() or allowed)
+    return min(allowed, _cgroup_quota() or allowed, MAX_THREADS)
 
 
 _core.set_num_threads(_default_num_threads())

@@ -1,0 +1,170 @@
+"""How many threads, and which instruction set: what is asked for, and by whom."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import fastoptim as fo
+from fastoptim import threads
+
+
+@pytest.fixture
+def keep_threads():
+    n = fo.get_num_threads()
+    yield
+    fo.set_num_threads(n)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 1024])
+def test_the_number_set_is_the_number_got(keep_threads, n):
+    fo.set_num_threads(n)
+    assert fo.get_num_threads() == fo.build_info()["threads"] == n
+
+
+@pytest.mark.parametrize("n, error, match", [
+    (0, ValueError, r"n must be in \[1, 1024\], got 0"),
+    (-1, ValueError, r"n must be in \[1, 1024\], got -1"),
+    (1025, ValueError, r"n must be in \[1, 1024\], got 1025"),
+    (10**30, ValueError, r"n must be in \[1, 1024\], got 1000"),
+    (2.0, TypeError, r"n must be an integer, got 2\.0"),
+    ("2", TypeError, "n must be an integer, got '2'"),
+    (True, TypeError, "n must be an integer, got True"),
+    (None, TypeError, "n must be an integer, got None"),
+])
+def test_a_refused_number_changes_nothing(n, error, match):
+    before = fo.get_num_threads()
+    with pytest.raises(error, match=match):
+        fo.set_num_threads(n)
+    assert fo.get_num_threads() == before
+
+
+@pytest.fixture
+def four_processors(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 3, 5, 7}, raising=False)
+    monkeypatch.setattr(threads, "_cgroup_quota", lambda: None)
+
+
+@pytest.mark.parametrize("environ, expected", [
+    ({}, 4),
+    ({"FASTOPTIM_NUM_THREADS": "3"}, 3),
+    ({"FASTOPTIM_NUM_THREADS": "3", "OMP_NUM_THREADS": "2"}, 3),
+    ({"FASTOPTIM_NUM_THREADS": "", "OMP_NUM_THREADS": "2"}, 2),
+    ({"OMP_NUM_THREADS": "2,1"}, 2),  # a list, one number a level of nesting
+    ({"OMP_NUM_THREADS": " 9 "}, 9),
+    # Another library's variable is not ours to complain of.
+    ({"OMP_NUM_THREADS": "many"}, 4),
+    ({"OMP_NUM_THREADS": "0"}, 4),
+    ({"OMP_NUM_THREADS": "99999999999"}, 4),
+    ({"OMP_NUM_THREADS": "9" * 5000}, 4),
+])
+def test_the_default(four_processors, environ, expected):
+    assert threads._default_num_threads(environ) == expected
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "two", "1025", "99999999999", "9" * 5000])
+def test_a_wrong_variable_of_ours_is_an_error(four_processors, value):
+    with pytest.raises(ValueError, match=r"FASTOPTIM_NUM_THREADS must be an integer in "
+                                         rf"\[1, 1024\], got '{value}'"):
+        threads._default_num_threads({"FASTOPTIM_NUM_THREADS": value})
+
+
+@pytest.mark.parametrize("quota, expected", [(1, 1), (3, 3), (64, 4), (None, 4)])
+def test_a_quota_lowers_the_default(four_processors, monkeypatch, quota, expected):
+    monkeypatch.setattr(threads, "_cgroup_quota", lambda: quota)
+    assert threads._default_num_threads({}) == expected
+
+
+def test_without_affinity_the_processors_are_counted(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(threads, "_cgroup_quota", lambda: None)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert threads._default_num_threads({}) == 6
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert threads._default_num_threads({}) == 1
+    monkeypatch.setattr(os, "cpu_count", lambda: 5000)
+    assert threads._default_num_threads({}) == 1024
+
+
+# own: what /proc/self/cgroup says; files: what lies under /sys/fs/cgroup.
+V1 = "12:memory:/box\n4:cpu,cpuacct:/box\n"
+
+
+@pytest.mark.parametrize("own, files, expected", [
+    pytest.param("0::/\n", {"cpu.max": "200000 100000\n"}, 2, id="v2"),
+    pytest.param("0::/\n", {"cpu.max": "250000 100000\n"}, 3, id="v2 rounded up"),
+    pytest.param("0::/\n", {"cpu.max": "1000 100000\n"}, 1, id="v2 a sliver"),
+    pytest.param("0::/\n", {"cpu.max": "max 100000\n"}, None, id="v2 without a limit"),
+    pytest.param("0::/a/b\n", {"a/cpu.max": "100000 100000\n", "a/b/cpu.max": "max 100000\n"}, 1,
+                 id="v2 limited by a group above"),
+    pytest.param("0::/a/b\n", {"a/cpu.max": "400000 100000\n", "a/b/cpu.max": "300000 100000\n"},
+                 3, id="v2 the narrowest group counts"),
+    pytest.param("0::/../elsewhere\n", {"cpu.max": "200000 100000\n"}, 2,
+                 id="v2 a group outside of the namespace"),
+    pytest.param(V1, {"cpu/box/cpu.cfs_quota_us": "150000\n",
+                      "cpu/box/cpu.cfs_period_us": "50000\n"}, 3, id="v1"),
+    pytest.param(V1, {"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2,
+                 id="v1 in a container, which sees its own group as the root"),
+    pytest.param(V1, {"cpu/box/cpu.cfs_quota_us": "-1\n",
+                      "cpu/box/cpu.cfs_period_us": "100000\n"}, None, id="v1 without a limit"),
+    pytest.param("7:memory:/box\n", {"cpu/cpu.cfs_quota_us": "100000\n",
+                                     "cpu/cpu.cfs_period_us": "100000\n"}, None,
+                 id="v1 not of the cpu controller"),
+    pytest.param("0::/\n", {}, None, id="no files"),
+    pytest.param("0::/\n", {"cpu.max": "what?\n"}, None, id="unreadable"),
+    pytest.param("nonsense\n", {"cpu.max": "100000 100000\n"}, None, id="nonsense"),
+])
+def test_the_quota_of_a_control_group(tmp_path, own, files, expected):
+    root = tmp_path / "cgroup"
+    root.mkdir()
+    (tmp_path / "own").write_text(own)
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    assert threads._cgroup_quota(root, tmp_path / "own") == expected
+
+
+def test_no_control_groups_at_all(tmp_path):
+    assert threads._cgroup_quota(tmp_path, tmp_path / "missing") is None
+
+
+def import_with(**environ):
+    code = "import fastoptim as fo; info = fo.build_info(); print(info['isa'], info['threads'])"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("FASTOPTIM_", "OMP_"))}
+    return subprocess.run([sys.executable, "-c", code], check=False, timeout=60,
+                          env=clean | environ, text=True, capture_output=True)
+
+
+def test_the_variables_are_read_at_import():
+    done = import_with(FASTOPTIM_NUM_THREADS="5", FASTOPTIM_ISA="baseline")
+    assert (done.stdout, done.stderr) == ("baseline 5\n", "")
+    best = fo.build_info()["isa_available"][-1]
+    assert import_with(FASTOPTIM_ISA="", OMP_NUM_THREADS="3").stdout == f"{best} 3\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_affinity_is_respected_at_import():
+    code = ("import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
+            "import fastoptim; print(fastoptim.get_num_threads())")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("FASTOPTIM_", "OMP_"))}
+    assert subprocess.check_output([sys.executable, "-c", code], env=clean, text=True) == "1\n"
+
+
+@pytest.mark.parametrize("name", ["sse9", "AVX2", "avx2 ", "baseline,avx2"])
+def test_an_instruction_set_that_is_not_there_is_named_with_those_that_are(name):
+    done = import_with(FASTOPTIM_ISA=name)
+    available = ", ".join(fo.build_info()["isa_available"])
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith(
+        f"FASTOPTIM_ISA must be one of those available here ({available}), got '{name}'"
+    )
+
+
+def test_an_instruction_set_that_was_built_but_does_not_run_here_is_refused():
+    info = fo.build_info()
+    missing = [isa for isa in info["isa_built"] if isa not in info["isa_available"]]
+    if not missing:
+        pytest.skip("this processor has every instruction set that was built")
+    for isa in missing:
+        assert f"got '{isa}'" in import_with(FASTOPTIM_ISA=isa).stderr

@@ -8,7 +8,7 @@ TEST_ARGS ?=
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp python bench -name '*.[ch]pp' -o -name '*.py')
 INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torch test-serial bench lint clean
+.PHONY: demo test test-torch test-serial bench lint stubs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/fastoptim demo $(DEMO_ARGS)
@@ -30,6 +30,10 @@ bench: $(VENV)/.bench
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check python tests bench
+
+# What a type checker knows of the core; a test compares it with the core that is installed.
+stubs: $(VENV)/.test
+	$(VENV)/bin/python -m pybind11_stubgen fastoptim._core --output-dir python
 
 clean:
 	rm -rf .venv .venv-* build dist demo-output

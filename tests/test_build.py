@@ -65,6 +65,14 @@ def test_versions_agree():
     assert f"## {fo.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_the_stub_is_that_of_the_core(tmp_path):
+    """make stubs writes it."""
+    subprocess.run([sys.executable, "-m", "pybind11_stubgen", "fastoptim._core",
+                    "--output-dir", str(tmp_path)], check=True, capture_output=True)
+    generated = (tmp_path / "fastoptim" / "_core.pyi").read_text()
+    assert (ROOT / "python" / "fastoptim" / "_core.pyi").read_text() == generated
+
+
 def test_import_needs_numpy_only():
     code = "import sys, fastoptim; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,

@@ -113,6 +113,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("isa", [] { return std::string(kernels().isa); });
   m.def("available_isas", &available_isas);
   m.def("built_isas", &built_isas);
-  m.attr("compiler") = FASTOPTIM_COMPILER;
-  m.attr("__version__") = FASTOPTIM_VERSION;
+  m.def("compiler", [] { return std::string(FASTOPTIM_COMPILER); });
+  m.def("version", [] { return std::string(FASTOPTIM_VERSION); });
 }

@@ -1,12 +1,13 @@
 """The optimizer step on CPU memory: fused, in place, equal to NumPy to the bit."""
 
-from fastoptim import schedules
-from fastoptim._core import __version__
+from fastoptim import _core, schedules
 from fastoptim.averages import ewma
 from fastoptim.batches import MiniBatches
 from fastoptim.functional import adam_, momentum_, rmsprop_, sgd_
 from fastoptim.optimizers import SGD, Adam, AdamW, Momentum, Optimizer, RMSProp
 from fastoptim.threads import build_info, get_num_threads, set_num_threads
+
+__version__ = _core.version()
 
 __all__ = [
     "SGD",

@@ -45,13 +45,13 @@ def build_info() -> dict:
     True
     """
     return {
-        "version": _core.__version__,
+        "version": _core.version(),
         "isa": _core.isa(),
         "isa_available": _core.available_isas(),
         "isa_built": _core.built_isas(),
         "threads": _core.num_threads(),
         "openmp": _core.has_openmp(),
-        "compiler": _core.compiler,
+        "compiler": _core.compiler(),
     }
 
 

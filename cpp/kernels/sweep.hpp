@@ -49,8 +49,16 @@ void sweep(const Tensor& tensor, const Coefficients& c, Index begin, Index end) 
   alignas(64) T adjusted[tile];
   T* x[max_operands] = {};
 
-  for (Index i = begin; i < end; i += tile) {
-    const Index n = end - i < tile ? end - i : tile;
+  // Where every operand is used where it lies, all is one tile: measured on 10^7 elements, RMSProp
+  // takes 0.42 ns an element so and 0.46 in tiles, Adam 0.53 both ways (AVX2, one thread; the
+  // plain loop of bench/roof.hpp 0.38 and 0.52). Prefetching by hand, 1 to 4 KiB ahead, made
+  // Adam 1.5 times slower.
+  bool in_place = !adjusts;
+  for (int k = 0; k < n_operands; ++k) in_place = in_place && !tensor.operands[k].strides;
+  const Index step = in_place ? end - begin : tile;
+
+  for (Index i = begin; i < end; i += step) {
+    const Index n = end - i < step ? end - i : step;
     for (int k = 0; k < n_operands; ++k)
       x[k] = load(tensor, tensor.operands[k], i, n, buffer[k]);
     if (adjusts) {

@@ -5,9 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-from refusal import refused
 
 import fastoptim as fo
+
+from refusal import refused
 
 # After binding
 

@@ -218,8 +218,12 @@ void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
 
 void BoundStep::restore(Index t, const py::sequence& copies) {
   const Turn turn(busy_);
-  const py::object copyto = py::module_::import("numpy").attr("copyto");
-  for (py::handle pair : copies) copyto(*py::reinterpret_borrow<py::tuple>(pair));
+  // NumPy's C function: its copyto asks a Python one first, where an interrupt could come.
+  const auto copy = py::detail::npy_api::get().PyArray_CopyInto_;
+  for (py::handle pair : copies) {
+    const auto [to, from] = pair.cast<std::pair<py::array, py::array>>();
+    if (copy(to.ptr(), from.ptr()) < 0) throw py::error_already_set();
+  }
   t_ = t;
 }
 

@@ -1,7 +1,7 @@
 """Optimizers: parameters, their states, and the step. The arithmetic lies in the core."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from inspect import Parameter, Signature
 
 import numpy as np
@@ -12,15 +12,20 @@ from fastoptim.rules import AdamRule, AdamWRule, MomentumRule, RMSPropRule, Rule
 __all__ = ["SGD", "Adam", "AdamW", "Momentum", "Optimizer", "RMSProp"]
 
 FORMAT = 1  # of state_dict
+SCHEDULE = "schedule"  # where a state_dict would hold a rate that is no number
 
 
 def _check_lr(lr: object) -> float | Callable[[int], float]:
     return lr if callable(lr) else checks.number("lr", lr)
 
 
+def _options(rule: Rule | type[Rule]) -> list[str]:
+    return [field.name for field in fields(rule)]
+
+
 def make_rule(kind: type[Rule], options: Mapping[str, object]) -> Rule:
     """The rule with these options; TypeError names those that there are."""
-    known = [field.name for field in fields(kind)]
+    known = _options(kind)
     for name in options:
         if name not in known:
             raise TypeError(f"{kind.name} must get options among lr, {', '.join(known)}, "
@@ -28,51 +33,72 @@ def make_rule(kind: type[Rule], options: Mapping[str, object]) -> Rule:
     return kind(**options)
 
 
-class Group:
+@dataclass
+class _Members:
+    """A group as the optimizer keeps it."""
+
+    rule: Rule
+    lr: float | Callable[[int], float] | None  # None: the optimizer's
+    names: list[str | int]
+
+
+class Group(Mapping):
     """Parameters that share options. Read and assign them by name: `group["lr"] = 0.01`."""
 
-    def __init__(self, optimizer: "Optimizer", rule: Rule, lr, names: list[str | int]) -> None:
+    # Made anew for each look at it: an optimizer that held its groups, which know it, would be
+    # a cycle, and its states would stay until the garbage collector came by.
+    def __init__(self, optimizer: "Optimizer", index: int) -> None:
         self._optimizer = optimizer
-        self._rule = rule
-        self._lr = lr  # None: the optimizer's
-        self._names = names
+        self._index = index
+
+    @property
+    def _members(self) -> _Members:
+        return self._optimizer._groups[self._index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["params", "lr", *_options(self._members.rule)])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
     def __getitem__(self, option: str):
         if option == "params":
-            return list(self._names)
+            return list(self._members.names)
         if option == "lr":
-            return self._rate(self._optimizer.lr)
-        if option not in self.keys():
+            return self._optimizer._rate(self._members, self._optimizer.lr)
+        if option not in _options(self._members.rule):
             raise KeyError(option)
-        return getattr(self._rule, option)
+        return getattr(self._members.rule, option)
 
     def __setitem__(self, option: str, value) -> None:
+        members = self._members
         if option == "lr":
-            self._lr = _check_lr(value)
+            members.lr = _check_lr(value)
             self._optimizer._note_rates()
             return
-        if option not in self.keys() or option == "params":
-            raise KeyError(option)
-        changed = replace(self._rule, **{option: value})
-        if (changed.kernel, changed.states) != (self._rule.kernel, self._rule.states):
+        if option not in _options(members.rule):
+            raise KeyError(f"the option must be among lr, {', '.join(_options(members.rule))}, "
+                           f"got {option!r}")
+        changed = replace(members.rule, **{option: value})
+        if (changed.kernel, changed.states) != (members.rule.kernel, members.rule.states):
             raise ValueError(
                 f"{option} must stay as it was when the optimizer was made, since other states "
                 f"go with {value!r}: make a new optimizer"
             )
-        self._optimizer._core.set_rule(self._optimizer._groups.index(self), changed.compiled)
-        self._rule = changed
-
-    def keys(self) -> list[str]:
-        return ["params", "lr"] + [field.name for field in fields(self._rule)]
-
-    def _rate(self, shared: float) -> float:
-        if self._lr is None:
-            return shared
-        return self._optimizer._evaluate(self._lr)
+        self._optimizer._core.set_rule(self._index, changed.compiled)
+        members.rule = changed
 
     def __repr__(self) -> str:
-        options = ", ".join(f"{name}={self[name]!r}" for name in self.keys() if name != "params")
-        return f"Group({len(self._names)} parameters, {options})"
+        options = ", ".join(f"{name}={self[name]!r}" for name in self if name != "params")
+        return f"Group({len(self['params'])} parameters, {options})"
+
+
+def _check_names(given: object, expected: Iterable[str | int], what: str) -> None:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{what} must be a mapping, got {type(given).__name__}")
+    expected = list(expected)
+    if set(given) != set(expected):
+        raise ValueError(f"{what} must hold {expected}, got {list(given)}")
 
 
 class Optimizer:
@@ -106,10 +132,13 @@ class Optimizer:
         ])
 
     def __init__(self, params, grads=None, *, lr=None, **options) -> None:
+        if not hasattr(self, "Rule"):
+            raise TypeError("Optimizer is what all have in common: use SGD, Momentum, RMSProp, "
+                            "Adam or AdamW")
         rule = make_rule(self.Rule, options)
         self._lr = _check_lr(self.Rule.lr if lr is None else lr)
         self._params: dict[str | int, np.ndarray] = {}
-        self._groups: list[Group] = []
+        self._groups: list[_Members] = []
         if parameters.is_groups(params):
             for given in params:
                 self._add_group(dict(given), options)
@@ -125,16 +154,16 @@ class Optimizer:
         self._state = {}
         tensors = []
         for k, group in enumerate(self._groups):
-            for name in group._names:
+            for name in group.names:
                 p = self._params[name]
                 states = {s: _core.empty_state(p, slot)
-                          for slot, s in enumerate(group._rule.states)}
+                          for slot, s in enumerate(group.rule.states)}
                 self._state[name] = states
                 labels = [f"parameter {name!r}", f"grad {name!r}"]
                 labels += [f"state {s!r} of {name!r}" for s in states]
                 tensors.append((k, labels, [p, ordered[len(tensors)], *states.values()]))
         self._note_rates()
-        self._core = _core.Step([group._rule.compiled for group in self._groups], tensors)
+        self._core = _core.Step([group.rule.compiled for group in self._groups], tensors)
         self._core.zero_states()
 
     def _add_group(self, given: dict, options: dict) -> None:
@@ -155,7 +184,7 @@ class Optimizer:
             _core.check_parameter(array, label)  # before a state of its size is allocated
             self._params[name] = array
             names.append(name)
-        self._groups.append(Group(self, rule, lr, names))
+        self._groups.append(_Members(rule, lr, names))
 
     def step(self, grads=None) -> None:
         """Updates every parameter in place, in one pass over memory.
@@ -178,17 +207,20 @@ class Optimizer:
         else:
             t = self._core.t
             lr = self._evaluate(self._lr)
-            self._core.run([group._rate(lr) for group in self._groups], grads, t)
+            self._core.run([self._rate(group, lr) for group in self._groups], grads, t)
 
     def _note_rates(self) -> None:
         """Whether one number serves every group and step: then a step need not ask."""
         self._one_fixed_rate = not callable(self._lr) and all(
-            group._lr is None for group in self._groups)
+            group.lr is None for group in self._groups)
 
     def _evaluate(self, lr) -> float:
         if callable(lr):
             return checks.number(f"the learning rate of step {self.t}", lr(self.t))
         return lr
+
+    def _rate(self, group: _Members, shared: float) -> float:
+        return shared if group.lr is None else self._evaluate(group.lr)
 
     @property
     def t(self) -> int:
@@ -211,7 +243,7 @@ class Optimizer:
     @property
     def groups(self) -> list[Group]:
         """The parameter groups; their options can be read and assigned by name."""
-        return list(self._groups)
+        return [Group(self, k) for k in range(len(self._groups))]
 
     @property
     def params(self) -> dict[str | int, np.ndarray]:
@@ -226,17 +258,18 @@ class Optimizer:
     def state_dict(self) -> dict:
         """All that a run needs to go on bit for bit, as a plain dict: a copy of this moment.
 
-        A schedule is code and is not saved, only its position, which is `t`.
+        A schedule is code and is not saved, only its position, which is `t`; "schedule" stands
+        in its place.
         """
         return {
             "format": FORMAT,
             "rule": self.Rule.name,
             "t": self.t,
-            "lr": None if callable(self._lr) else self._lr,
+            "lr": SCHEDULE if callable(self._lr) else self._lr,
             "groups": [
-                {"params": list(group._names),
-                 "lr": None if callable(group._lr) else group._lr,
-                 **asdict(group._rule)}
+                {"params": list(group.names),
+                 "lr": SCHEDULE if callable(group.lr) else group.lr,
+                 **asdict(group.rule)}
                 for group in self._groups
             ],
             "state": {name: {s: x.copy(order="K") for s, x in states.items()}
@@ -248,56 +281,66 @@ class Optimizer:
 
         The optimizer must have been made for parameters of the same names, shapes and dtypes, in
         the same groups, with the same rule and the same states. A schedule stays as it is here;
-        a fixed learning rate is taken from `d`, unless a schedule stands in its place.
+        a fixed learning rate is taken from `d`, unless a schedule stands in either place.
 
         Raises:
-            KeyError, TypeError, ValueError: what differs, by name. Nothing has changed then.
+            TypeError, ValueError: what differs, by name. Nothing has changed then.
         """
+        _check_names(d, ("format", "rule", "t", "lr", "groups", "state"), "a state_dict")
         for what, expected in (("format", FORMAT), ("rule", self.Rule.name)):
             if d[what] != expected:
                 raise ValueError(f"{what} must be {expected!r}, got {d[what]!r}")
         t = checks.integer("t", d["t"], low=0, high=checks.MAX_STEPS)
-        lr = None if d["lr"] is None else checks.number("lr", d["lr"])
+        lr = d["lr"] if d["lr"] == SCHEDULE else checks.number("lr", d["lr"])
 
-        if len(d["groups"]) != len(self._groups):
-            raise ValueError(f"groups must be {len(self._groups)}, got {len(d['groups'])}")
+        if not isinstance(d["groups"], (list, tuple)) or len(d["groups"]) != len(self._groups):
+            raise ValueError(f"groups must be a list of {len(self._groups)}, got {d['groups']!r}")
         rules, rates = [], []
         for k, (group, given) in enumerate(zip(self._groups, d["groups"])):
+            _check_names(given, ["params", "lr", *_options(group.rule)], f"group {k}")
             given = dict(given)
-            if (names := list(given.pop("params"))) != group._names:
-                raise ValueError(f"group {k} must hold {group._names}, got {names}")
+            if (names := given.pop("params")) != group.names:
+                raise ValueError(f"group {k} must hold the parameters {group.names}, got {names}")
             rate = given.pop("lr")
-            rates.append(None if rate is None else checks.number("lr", rate))
+            if rate is not None and rate != SCHEDULE:
+                rate = checks.number(f"lr of group {k}", rate)
+            rates.append(rate)
             rule = make_rule(self.Rule, given)
-            if (rule.kernel, rule.states) != (group._rule.kernel, group._rule.states):
-                raise ValueError(f"group {k} must have options like {group._rule}, got {rule}")
+            if (rule.kernel, rule.states) != (group.rule.kernel, group.rule.states):
+                raise ValueError(f"group {k} must have options like {group.rule}, got {rule}")
             rules.append(rule)
 
-        if (names := list(d["state"])) != self._names:
-            raise ValueError(f"state must be that of {self._names}, got {names}")
+        _check_names(d["state"], self._names, "state")
         copies = []
         for name, states in self._state.items():
             given = d["state"][name]
-            if list(given) != list(states):
-                raise ValueError(f"state of {name!r} must hold {list(states)}, got {list(given)}")
+            _check_names(given, states, f"state of {name!r}")
             for s, x in states.items():
-                source = _core.as_array(given[s], f"state {s!r} of {name!r}")
-                _core.check_like(source, f"state {s!r} of {name!r}", x, f"parameter {name!r}")
+                label = f"state {s!r} of {name!r}"
+                _core.check_parameter(x, label)  # it may have been locked meanwhile
+                source = _core.as_array(given[s], label)
+                _core.check_like(source, label, x, f"parameter {name!r}")
                 copies.append((x, source))
 
         self._core.restore(t, copies)
-        if lr is not None and not callable(self._lr):
+        if lr != SCHEDULE and not callable(self._lr):
             self._lr = lr
         for k, (group, rule, rate) in enumerate(zip(self._groups, rules, rates)):
             self._core.set_rule(k, rule.compiled)
-            group._rule = rule
-            if not callable(group._lr):
-                group._lr = rate
+            group.rule = rule
+            if rate != SCHEDULE and not callable(group.lr):
+                group.lr = rate
         self._note_rates()
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError(
+            f"{type(self).__name__} must not be copied or pickled, since it updates arrays that "
+            "others hold: make a new one, and give it this one's state_dict()"
+        )
 
     def __repr__(self) -> str:
         lr = f"lr={self._lr!r}"
-        options = [f"{name}={value!r}" for name, value in asdict(self._groups[0]._rule).items()]
+        options = [f"{name}={value!r}" for name, value in asdict(self._groups[0].rule).items()]
         if len(self._groups) > 1:
             options = [f"{len(self._groups)} groups"]
         size = sum(p.size for p in self._params.values())

@@ -44,11 +44,9 @@ def is_groups(params: object) -> bool:
 def in_order(grads: object, names: list[str | int]) -> list[object]:
     """The gradients in the order of the parameters' names, which they must match exactly."""
     if isinstance(grads, Mapping):
-        if len(grads) == len(names):
-            try:
-                return [grads[name] for name in names]
-            except KeyError:
-                pass
+        # Asked first, since a defaultdict would make up what is missing.
+        if len(grads) == len(names) and all(map(grads.__contains__, names)):
+            return [grads[name] for name in names]
         missing = [name for name in names if name not in grads]
         extra = [name for name in grads if name not in names]
         differences = [f"{kind} {found}" for kind, found in

@@ -1,0 +1,198 @@
+"""What a step costs beside its elements: ``python bench/overhead.py``.
+
+Small models, long lists of tensors, threads, first steps, and the import. Adam, float32; torch's
+fused Adam on the same lists if torch is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from peers import LR, prepare
+
+MODEL = [(784, 128), (128,), (128, 64), (64,), (64, 10), (10,)]
+HUNDRED = [(100,)] * 100
+FIVE_HUNDRED = [(int(n),) for n in np.geomspace(1e3, 1e6, 500)]
+ROUNDS = 9  # of the processes that are started for the import and the first steps
+
+
+def _arrays(shapes: Sequence[tuple]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Parameters and gradients, every page touched."""
+    from fastoptim.bench.contenders import make_arrays
+
+    pairs = [make_arrays(int(np.prod(shape)), "float32") for shape in shapes]
+    return tuple([pair[k].reshape(shape) for pair, shape in zip(pairs, shapes)] for k in (0, 1))
+
+
+def _bound(shapes: Sequence[tuple]):
+    import fastoptim as fo
+
+    params, grads = _arrays(shapes)
+    return fo.Adam(params, grads=grads, lr=LR).step
+
+
+def _fresh(shapes: Sequence[tuple]):
+    """Gradients in new array objects each step, as a function that computes them returns them."""
+    import fastoptim as fo
+
+    params, grads = _arrays(shapes)
+    step = fo.Adam(params, lr=LR).step
+    # More sets than one, so that no step sees the arrays of the step before. Made beforehand:
+    # it is the step that is timed.
+    sets = [grads, [g.copy() for g in grads]]
+    turn = 0
+
+    def one_step():
+        nonlocal turn
+        turn ^= 1
+        step(sets[turn])
+
+    return one_step
+
+
+def _torch(shapes: Sequence[tuple]):
+    import torch
+
+    params, grads = _arrays(shapes)
+    parameters = [torch.nn.Parameter(torch.from_numpy(p)) for p in params]
+    for parameter, g in zip(parameters, grads):
+        parameter.grad = torch.from_numpy(g)
+    return torch.optim.Adam(parameters, lr=LR, fused=True).step
+
+
+def lists(shapes: Sequence[tuple], seconds: float) -> dict[str, float]:
+    """us a step of the model, bound, with fresh gradients, by torch; and the roof."""
+    from fastoptim.bench.contenders import roof
+    from fastoptim.bench.timing import repeated, take_turns
+
+    makers = {"bound": _bound, "fresh": _fresh}
+    if importlib.util.find_spec("torch"):
+        makers["torch fused"] = _torch
+    n = sum(int(np.prod(shape)) for shape in shapes)
+    works = {"roof": roof(n, "float32", 2)}
+    works |= {name: repeated(maker(shapes)) for name, maker in makers.items()}
+    timings = take_turns(works, seconds=seconds)
+    return {name: timings[name] / 1000 for name in works}
+
+
+def many_against_one(seconds: float) -> float:
+    """Ratio of 500 tensors of 10^3 to 10^6 elements to one tensor of the same total."""
+    from fastoptim.bench.timing import repeated, take_turns
+
+    total = sum(n for n, in FIVE_HUNDRED)
+    works = {"many": repeated(_bound(FIVE_HUNDRED)), "one": repeated(_bound([(total,)]))}
+    return take_turns(works, seconds=seconds).ratio("many", to="one")
+
+
+def scaling(n: int, threads: int, seconds: float) -> dict[str, float]:
+    """How many times as fast all threads are as one: our step, and the plain loop."""
+    import fastoptim as fo
+    from fastoptim.bench.contenders import roof
+    from fastoptim.bench.timing import repeated, take_turns
+
+    works = {"step": repeated(_bound([(n,)])), "roof": roof(n, "float32", 2)}
+    turns = {}
+    for name, work in works.items():
+        for k in (1, threads):
+            def on_threads(times: int, work=work, k=k) -> None:
+                fo.set_num_threads(k)
+                work(times)
+
+            turns[f"{name} {k}"] = on_threads
+    timings = take_turns(turns, seconds=seconds)
+    fo.set_num_threads(threads)
+    return {name: timings.ratio(f"{name} 1", to=f"{name} {threads}") for name in works}
+
+
+_FIRST_STEPS = """
+import sys, time
+import numpy as np
+import fastoptim as fo
+n = int(sys.argv[1])
+p, g = np.full(n, 0.5, np.float32), np.full(n, 0.25, np.float32)
+opt = fo.Adam(p, grads=g)
+times = []
+for _ in range(3):
+    start = time.perf_counter_ns()
+    opt.step()
+    times.append((time.perf_counter_ns() - start) / 1000)
+print(*times)
+"""
+
+_IMPORT = """
+import time
+import numpy
+start = time.perf_counter_ns()
+import fastoptim
+print((time.perf_counter_ns() - start) / 1e6)
+"""
+
+
+def _in_new_process(code: str, *arguments: object) -> list[float]:
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True,
+                          capture_output=True, text=True)
+    return [float(word) for word in done.stdout.split()]
+
+
+def first_steps(n: int) -> list[float]:
+    """us of the first three steps of a process; medians."""
+    return [median(times) for times in
+            zip(*(_in_new_process(_FIRST_STEPS, n) for _ in range(ROUNDS)))]
+
+
+def import_time() -> float:
+    """ms that the import takes after NumPy's; median. The first import fills the file cache."""
+    return median([_in_new_process(_IMPORT)[0] for _ in range(ROUNDS + 1)][1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each comparison")
+    parser.add_argument("--large", type=lambda text: int(float(text)), default=10**8,
+                        help="elements for the scaling by threads (default: 1e8)")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    prepare(args.threads)
+
+    from fastoptim.bench import machine, report
+
+    found = {"machine": machine.describe()}
+    print(machine.header(found["machine"]))
+    models = {"784-128-64-10, 6 tensors": MODEL, "6 tensors of 1, the call alone": [(1,)] * 6,
+              "100 tensors of 100": HUNDRED}
+    for title, shapes in models.items():
+        found[title] = us = lists(shapes, args.seconds)
+        print(f"\n{title}: us a step")
+        for name, value in us.items():
+            print(f"  {name:<12}{value:>10.2f}"
+                  + (f"{value - us['roof']:>10.2f} over the roof" if name != "roof" else ""))
+    found["500 tensors to one"] = many_against_one(args.seconds)
+    print(f"\n500 tensors of 10^3 to 10^6 elements take {found['500 tensors to one']:.3f} "
+          "times what one of the same total takes")
+    found["threads"] = scaling(args.large, args.threads, args.seconds)
+    print(f"{args.threads} threads at {report.size_text(args.large)}: the step is "
+          f"{found['threads']['step']:.2f} times as fast as on one, the plain loop "
+          f"{found['threads']['roof']:.2f}")
+    print("\nthe first steps of a process: us")
+    found["first steps"] = {}
+    for n in (10**3, 10**5, 10**7):
+        found["first steps"][n] = us = first_steps(n)
+        print(f"  {report.size_text(n):<6}" + "".join(f"{value:>10.1f}" for value in us)
+              + f"   first/second {us[0] / us[1]:.2f}")
+    found["import ms"] = import_time()
+    print(f"\nimport fastoptim after numpy: {found['import ms']:.1f} ms")
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -234,6 +234,8 @@ def table(results: dict) -> str:
 def draw(path: Path, machine: dict, results: dict, rows: int) -> None:
     from matplotlib.figure import Figure
 
+    from fastoptim.bench.machine import threads_text
+
     fig = Figure(figsize=(9.6, 3.4), dpi=140, layout="constrained")
     fig.suptitle(f"One epoch: a 784-128-64-10 network, {rows:,} rows in batches of {BATCH}",
                  x=0.012, ha="left", fontweight="bold")
@@ -246,7 +248,7 @@ def draw(path: Path, machine: dict, results: dict, rows: int) -> None:
         left += widths
     for y, total in enumerate(left):
         panel.text(total, y, f"  {total:.2f} s", va="center")
-    panel.set_xlabel(f"seconds; {machine['threads']} threads, {machine['isa']}, {machine['cpu']}")
+    panel.set_xlabel(f"seconds; {threads_text(machine)}, {machine['isa']}, {machine['cpu']}")
     panel.set_xlim(0, 1.12 * left.max())
     panel.spines[["top", "right"]].set_visible(False)
     panel.legend(frameon=False, loc="lower right")

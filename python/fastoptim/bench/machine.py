@@ -68,13 +68,17 @@ def describe() -> dict:
     }
 
 
+def threads_text(machine: dict) -> str:
+    return f"{machine['threads']} thread" + "s" * (machine["threads"] != 1)
+
+
 def header(machine: dict) -> str:
     """The same in a few lines, for a terminal."""
     memory = machine["memory"]
     caches = ", ".join(f"{name} {size}" for name, size in machine["caches"].items())
     load = machine["load_at_start"]
     lines = [
-        f"{machine['threads']} threads, {machine['isa']}, fastoptim {machine['fastoptim']} "
+        f"{threads_text(machine)}, {machine['isa']}, fastoptim {machine['fastoptim']} "
         f"({machine['compiler']}), NumPy {machine['numpy']}",
         f"{machine['cpu']}, {machine['processors']} processors, {caches or 'caches unknown'}",
         (f"{memory / 2**30:.0f} GiB of memory" if memory else "memory unknown")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .machine import threads_text
 from .timing import Timings
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart. Ours stands out.
@@ -46,16 +47,16 @@ def figure_text(x: float) -> str:
 def table(rows: Sequence[Row]) -> str:
     """Figures and ratios of one rule, under 80 columns."""
     lines = [
-        "                    ns an element                       ratios of the times",
-        "       n     roof  fastoptim  in place  one-liner     ours/  in place/  one-liner/",
-        "                                                       roof       ours        ours",
+        "                   ns an element                       ratios of the times",
+        "       n    roof  fastoptim  in place  one-liner    ours/  in place/  one-liner/",
+        "                                                     roof       ours        ours",
     ]
     for row in rows:
         t = row.timings
         cells = [f"{size_text(row.n):>8}"]
         cells += [f"{figure_text(row.ns(name)):>{width}}" for name, width in
-                  (("roof", 9), ("fastoptim", 11), ("in place", 10), ("one-liner", 11))]
-        cells += [f"{t.ratio('fastoptim', to='roof'):>10.2f}",
+                  (("roof", 8), ("fastoptim", 11), ("in place", 10), ("one-liner", 11))]
+        cells += [f"{t.ratio('fastoptim', to='roof'):>9.2f}",
                   f"{t.ratio('in place', to='fastoptim'):>11.1f}",
                   f"{t.ratio('one-liner', to='fastoptim'):>12.1f}"]
         lines.append("".join(cells))
@@ -101,6 +102,5 @@ def draw(path: Path, machine: dict, rows: Sequence[Row], title: str) -> None:
     for panel in panels.flat[len(rules):]:
         panel.set_visible(False)
     panels.flat[0].legend(frameon=False, fontsize=8)
-    threads = f"{machine['threads']} thread" + "s" * (machine["threads"] != 1)
-    fig.supxlabel(f"{threads}, {machine['isa']}, {machine['cpu']}", fontsize=8, color="#666666")
+    fig.supxlabel(f"{threads_text(machine)}, {machine['isa']}, {machine['cpu']}", fontsize=8, color="#666666")
     fig.savefig(path, metadata={"Software": None})

@@ -1,6 +1,7 @@
 #include "arrays.hpp"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace fastoptim {
 namespace {
@@ -20,6 +21,13 @@ bool share_memory(const py::array& a, const py::array& b) {
     if (!error.matches(numpy.attr("exceptions").attr("TooHardError"))) throw;
     return true;
   }
+}
+
+// Spelled out, native order counts as native: ctypes and struct do so.
+bool is_native(const py::dtype& dtype) {
+  static const std::uint16_t one = 1;
+  static const bool is_little = *reinterpret_cast<const unsigned char*>(&one) == 1;
+  return dtype.byteorder() == '=' || dtype.byteorder() == (is_little ? '<' : '>');
 }
 
 // NumPy looks at the device of the memory that it is handed; asked first, a producer need not
@@ -69,7 +77,7 @@ py::array as_array(py::handle x, const std::string& label) {
 
 Storage check_dtype(const py::array& x, const std::string& label) {
   const py::dtype dtype = x.dtype();
-  if (dtype.byteorder() == '=') {
+  if (is_native(dtype)) {
     if (dtype.num() == py::detail::npy_api::NPY_FLOAT_) return Storage::float32;
     if (dtype.num() == py::detail::npy_api::NPY_DOUBLE_) return Storage::float64;
   }
@@ -86,7 +94,7 @@ void check_like(const py::array& x, const std::string& label, const py::array& l
                 const std::string& like_label) {
   if (header(x)->descr != header(like)->descr) {
     const py::dtype got = x.dtype(), expected = like.dtype();
-    if (got.num() != expected.num() || got.byteorder() != expected.byteorder())
+    if (got.num() != expected.num() || !is_native(got))
       throw py::type_error(label + " must have dtype " + text(expected) + " like " + like_label +
                            ", got " + text(got));
   }

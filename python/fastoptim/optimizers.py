@@ -150,7 +150,8 @@ class Optimizer:
         self._names = list(self._params)
         ordered = [None] * len(self._names)
         if grads is not None:
-            ordered = parameters.in_order(grads, self._names)
+            ordered = [_core.as_array(grad, f"grad {name!r}") for name, grad in
+                       zip(self._names, parameters.in_order(grads, self._names))]
         self._state = {}
         tensors = []
         for k, group in enumerate(self._groups):

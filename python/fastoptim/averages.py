@@ -1,7 +1,5 @@
 """Moving averages of series."""
 
-import operator
-
 import numpy as np
 
 from fastoptim import _core, checks
@@ -46,7 +44,7 @@ def ewma(x, beta=0.9, *, bias_correction=True, axis=0, out=None):
     beta = checks.number("beta", beta, below=1)
     checks.flag("bias_correction", bias_correction)
     x = _core.as_array(x, "x")
-    axis = operator.index(axis)
+    axis = checks.integer("axis", axis)
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"axis must name an axis of x, which has {x.ndim}, got {axis}")
     if out is None:

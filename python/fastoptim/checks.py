@@ -20,11 +20,11 @@ def number(name: str, value: object, *, low: float = 0.0, below: float = math.in
     return value
 
 
-def integer(name: str, value: object, *, low: int, high: int | None = None) -> int:
+def integer(name: str, value: object, *, low: int | None = None, high: int | None = None) -> int:
     """`value` as an int in [low, high]; TypeError or ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < low or (high is not None and value > high):
+    if (low is not None and value < low) or (high is not None and value > high):
         rule = f">= {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name} must be {rule}, got {value!r}")
     return int(value)

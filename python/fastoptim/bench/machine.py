@@ -68,8 +68,12 @@ def describe() -> dict:
     }
 
 
+def plural(count: int, thing: str) -> str:
+    return f"{count} {thing}" + "s" * (count != 1)
+
+
 def threads_text(machine: dict) -> str:
-    return f"{machine['threads']} thread" + "s" * (machine["threads"] != 1)
+    return plural(machine["threads"], "thread")
 
 
 def header(machine: dict) -> str:
@@ -80,7 +84,7 @@ def header(machine: dict) -> str:
     lines = [
         f"{threads_text(machine)}, {machine['isa']}, fastoptim {machine['fastoptim']} "
         f"({machine['compiler']}), NumPy {machine['numpy']}",
-        f"{machine['cpu']}, {machine['processors']} processors, {caches or 'caches unknown'}",
+        f"{machine['cpu']}, {plural(machine['processors'], 'processor')}, {caches or 'caches unknown'}",
         (f"{memory / 2**30:.0f} GiB of memory" if memory else "memory unknown")
         + f", huge pages: {machine['huge_pages'] or 'unknown'}"
         + (f", load when it began: {load:.1f}" if load is not None else ""),

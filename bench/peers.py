@@ -14,6 +14,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -77,21 +78,20 @@ def numba(p: np.ndarray, g: np.ndarray) -> Made:
     return one_step, lambda: p
 
 
-def _numba_kernel(compiled: list = []) -> Callable:
+@cache
+def _numba_kernel() -> Callable:
     """The loop that one writes in numba, compiled once."""
-    if not compiled:
-        from numba import njit, prange
+    from numba import njit, prange
 
-        # error_model="numpy": else each division is checked for zero, and nothing vectorised.
-        @njit(parallel=True, fastmath=False, error_model="numpy")
-        def step(p, g, m, v, beta1, weight1, beta2, weight2, rate, correction, eps):
-            for i in prange(p.size):
-                m[i] = beta1 * m[i] + weight1 * g[i]
-                v[i] = beta2 * v[i] + weight2 * (g[i] * g[i])
-                p[i] -= rate * m[i] / (np.sqrt(v[i]) * correction + eps)
+    # error_model="numpy": else each division is checked for zero, and nothing vectorised.
+    @njit(parallel=True, fastmath=False, error_model="numpy")
+    def step(p, g, m, v, beta1, weight1, beta2, weight2, rate, correction, eps):
+        for i in prange(p.size):
+            m[i] = beta1 * m[i] + weight1 * g[i]
+            v[i] = beta2 * v[i] + weight2 * (g[i] * g[i])
+            p[i] -= rate * m[i] / (np.sqrt(v[i]) * correction + eps)
 
-        compiled.append(step)
-    return compiled[0]
+    return step
 
 
 def optax(p: np.ndarray, g: np.ndarray) -> Made:

@@ -84,7 +84,8 @@ def header(machine: dict) -> str:
     lines = [
         f"{threads_text(machine)}, {machine['isa']}, fastoptim {machine['fastoptim']} "
         f"({machine['compiler']}), NumPy {machine['numpy']}",
-        f"{machine['cpu']}, {plural(machine['processors'], 'processor')}, {caches or 'caches unknown'}",
+        f"{machine['cpu']}, {plural(machine['processors'], 'processor')}, "
+        + (caches or "caches unknown"),
         (f"{memory / 2**30:.0f} GiB of memory" if memory else "memory unknown")
         + f", huge pages: {machine['huge_pages'] or 'unknown'}"
         + (f", load when it began: {load:.1f}" if load is not None else ""),

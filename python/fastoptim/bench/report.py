@@ -102,5 +102,6 @@ def draw(path: Path, machine: dict, rows: Sequence[Row], title: str) -> None:
     for panel in panels.flat[len(rules):]:
         panel.set_visible(False)
     panels.flat[0].legend(frameon=False, fontsize=8)
-    fig.supxlabel(f"{threads_text(machine)}, {machine['isa']}, {machine['cpu']}", fontsize=8, color="#666666")
+    fig.supxlabel(f"{threads_text(machine)}, {machine['isa']}, {machine['cpu']}",
+                  fontsize=8, color="#666666")
     fig.savefig(path, metadata={"Software": None})

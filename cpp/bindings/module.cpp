@@ -11,6 +11,7 @@
 #include "../roof.hpp"
 #include "arrays.hpp"
 #include "bound_step.hpp"
+#include "shuffler.hpp"
 
 namespace fastoptim {
 namespace {
@@ -105,6 +106,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
            py::arg("stagger") = Roof::best_stagger, py::arg("huge_pages") = true)
       .def("run", &Roof::run, py::arg("passes") = 1, py::arg("serial") = false,
            py::call_guard<py::gil_scoped_release>());
+
+  bind_shuffler(m);
 
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));

@@ -6,6 +6,7 @@
 
 #include "../../bench/roof.hpp"
 #include "ewma.hpp"
+#include "feistel.hpp"
 #include "rules.hpp"
 #include "sweep.hpp"
 
@@ -28,6 +29,8 @@ constexpr Kernels kernels = {
     {ewma<float>, ewma<double>},
     {{roof<float, 0>, roof<float, 1>, roof<float, 2>, roof<float, 3>},
      {roof<double, 0>, roof<double, 1>, roof<double, 2>, roof<double, 3>}},
+    feistel<false>,
+    feistel<true>,
 };
 
 }  // namespace

@@ -75,12 +75,23 @@ using Ewma = void (*)(const Series&, double beta, bool bias_correction) noexcept
 // Tensor::operands.
 using RoofLoop = void (*)(char* const* arrays, Index begin, Index end) noexcept;
 
+// A Feistel network over the integers below 2^(high_bits + low_bits): docs/permutation.md.
+constexpr int n_rounds = 8;
+struct Network {
+  std::uint32_t keys[n_rounds];
+  int high_bits, low_bits;  // at most 24 each
+};
+
+// Puts every x through the network, or back, where it stands.
+using Feistel = void (*)(const Network&, std::uint64_t* x, Index count) noexcept;
+
 struct Kernels {
   const char* isa;
   const RuleKernels* rules;
   int n_rules;
   Ewma ewma[n_storages];
   RoofLoop roof[n_storages][max_states + 1];  // by the number of states
+  Feistel feistel, feistel_inverse;
 };
 
 }  // namespace fastoptim

@@ -5,6 +5,7 @@ from fastoptim.averages import ewma
 from fastoptim.batches import MiniBatches
 from fastoptim.functional import adam_, momentum_, rmsprop_, sgd_
 from fastoptim.optimizers import SGD, Adam, AdamW, Momentum, Optimizer, RMSProp
+from fastoptim.permutation import Permutation
 from fastoptim.threads import build_info, get_num_threads, set_num_threads
 
 __version__ = _core.version()
@@ -16,6 +17,7 @@ __all__ = [
     "MiniBatches",
     "Momentum",
     "Optimizer",
+    "Permutation",
     "RMSProp",
     "__version__",
     "adam_",

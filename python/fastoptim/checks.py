@@ -25,9 +25,17 @@ def integer(name: str, value: object, *, low: int | None = None, high: int | Non
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     if (low is not None and value < low) or (high is not None and value > high):
-        rule = f">= {low}" if high is None else f"in [{low}, {high}]"
+        rule = f">= {low}" if high is None else f"in [{low}, {_short(high)}]"
         raise ValueError(f"{name} must be {rule}, got {value!r}")
     return int(value)
+
+
+def _short(number: int) -> str:
+    """Powers of two, and one less than them, as such."""
+    for less, suffix in ((0, ""), (1, " - 1")):
+        if number >= 1 << 32 and (number + less).bit_count() == 1:
+            return f"2**{(number + less).bit_length() - 1}{suffix}"
+    return str(number)
 
 
 def flag(name: str, value: object) -> bool:

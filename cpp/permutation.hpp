@@ -1,0 +1,49 @@
+// perm-v1: the order of an epoch, a function of (n, seed, epoch) and nothing else.
+//
+// docs/permutation.md defines it; tests/reference_permutation.py is the definition in NumPy.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "kernels/kernels.hpp"
+
+namespace fastoptim {
+
+struct Seed {
+  std::uint64_t low = 0, high = 0;
+};
+
+class Permutation {
+ public:
+  static constexpr std::uint64_t max_rows = std::uint64_t(1) << 48;
+
+  // The stream tells apart the orders that one epoch needs: 0 for that of all rows.
+  Permutation(std::uint64_t n, Seed seed, std::uint64_t epoch, std::uint64_t stream = 0);
+
+  std::uint64_t size() const noexcept { return n_; }
+
+  // The rows at positions first, first + 1, ...
+  void rows(std::uint64_t first, Index count, std::uint64_t* out) const noexcept;
+
+  // Replaces positions by their rows, and rows by their positions; each must be below size().
+  void rows_at(std::uint64_t* positions, Index count) const noexcept;
+  void positions_of(std::uint64_t* rows, Index count) const;
+
+ private:
+  void make_table(std::uint64_t key0, std::uint64_t key1);
+  void walk(Feistel feistel, std::uint64_t* x, Index count) const noexcept;
+
+  std::uint64_t n_;
+  Network network_{};
+  std::vector<std::uint16_t> table_;  // row by position, where n is small
+  struct Inverse {
+    std::once_flag once;
+    std::vector<std::uint16_t> table;
+  };
+  std::unique_ptr<Inverse> inverse_;  // made when first asked for
+};
+
+}  // namespace fastoptim

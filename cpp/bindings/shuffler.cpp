@@ -1,7 +1,11 @@
 #include "shuffler.hpp"
 
+#include <pybind11/stl.h>
+
+#include <optional>
+
+#include "../batch_loader.hpp"
 #include "../parallel.hpp"
-#include "../permutation.hpp"
 #include "arrays.hpp"
 
 namespace fastoptim {
@@ -11,6 +15,10 @@ using Positions = py::array_t<std::int64_t, py::array::c_style>;
 
 // Indices that one thread computes faster than two.
 constexpr Index serial_below = 1 << 14;
+
+Rows rows_of(const py::array& array, int axis) {
+  return Rows(data_of(array), shape_of(array), strides_of(array), axis);
+}
 
 Positions rows(const Permutation& order, std::uint64_t first, Index count) {
   Positions result(count);
@@ -31,6 +39,56 @@ void replace(Positions& positions, const F& f) {
   parallel_for(count, count < serial_below,
                [&](Index begin, Index end) { f(x + begin, end - begin); });
 }
+
+// The arrays, and the loader that reads them.
+class ArrayLoader {
+ public:
+  ArrayLoader(const std::vector<py::array>& arrays, int axis, bool read_ahead,
+              const OrderOptions& options, Index max_count, int prefetch)
+      : axis_(axis) {
+    std::vector<Rows> all, mapped;
+    for (const py::array& array : arrays) {
+      all.push_back(rows_of(array, axis));
+      arrays_.push_back({array, array.dtype(), all.back(),
+                         {array.shape(), array.shape() + array.ndim()}});
+      if (read_ahead && all.back().sequential()) mapped.push_back(all.back());
+    }
+    loader_.emplace(std::move(all), std::move(mapped), options, max_count, prefetch);
+  }
+
+  py::tuple take(const Request& request) {
+    std::optional<Batch> batch;
+    {
+      py::gil_scoped_release release;
+      batch = loader_->take(request);
+    }
+    py::tuple result(arrays_.size());
+    for (std::size_t k = 0; k < arrays_.size(); ++k) {
+      Source& source = arrays_[k];
+      source.shape[std::size_t(axis_)] = request.count;
+      // The buffer belongs to the array: it returns to its pool when the last view of it goes.
+      char* data = (*batch)[k].data();
+      const py::capsule owner(new Buffer(std::move((*batch)[k])),
+                              [](void* buffer) { delete static_cast<Buffer*>(buffer); });
+      result[k] = py::array(source.dtype, source.shape, source.rows.batch_strides(request.count),
+                            data, owner);
+    }
+    return result;
+  }
+
+  void prefetch(const Request& request) { loader_->prefetch(request); }
+
+ private:
+  struct Source {
+    py::array array;  // kept alive
+    py::dtype dtype;
+    Rows rows;
+    std::vector<Index> shape;
+  };
+  int axis_;
+  std::vector<Source> arrays_;
+  std::optional<BatchLoader> loader_;
+};
 
 }  // namespace
 
@@ -63,6 +121,44 @@ void bind_shuffler(py::module_& m) {
         return row;
       });
   m.attr("Permutation").attr("max_rows") = Permutation::max_rows;
+
+  py::class_<ArrayLoader>(m, "BatchLoader")
+      .def(py::init([](const std::vector<py::array>& arrays, int axis, bool read_ahead,
+                       std::uint64_t block_rows, std::uint64_t window_blocks, Index max_count,
+                       int prefetch) {
+             const auto n = std::uint64_t(arrays.at(0).shape(axis));
+             return std::make_unique<ArrayLoader>(arrays, axis, read_ahead,
+                                                  OrderOptions{n, block_rows, window_blocks},
+                                                  max_count, prefetch);
+           }),
+           py::kw_only(), py::arg("arrays"), py::arg("axis"), py::arg("read_ahead"),
+           py::arg("block_rows"), py::arg("window_blocks"), py::arg("max_count"),
+           py::arg("prefetch"))
+      .def("take",
+           [](ArrayLoader& loader, const Seed& seed, std::uint64_t epoch, std::uint64_t first,
+              Index count) { return loader.take({seed, epoch, first, count}); })
+      .def("prefetch", [](ArrayLoader& loader, const Seed& seed, std::uint64_t epoch,
+                          std::uint64_t first, Index count) {
+        loader.prefetch({seed, epoch, first, count});
+      });
+
+  m.def(
+      "shuffle",
+      [](const std::vector<py::array>& arrays, int axis, const Permutation& order) {
+        std::vector<Rows> all;
+        std::vector<std::string> labels;
+        for (std::size_t k = 0; k < arrays.size(); ++k) labels.push_back("array " + std::to_string(k));
+        std::vector<Region> regions;
+        for (std::size_t k = 0; k < arrays.size(); ++k) {
+          check_updatable(arrays[k], labels[k]);
+          regions.push_back(region_of(arrays[k], labels[k]));
+          all.push_back(rows_of(arrays[k], axis));
+        }
+        const Written apart(std::move(regions));
+        py::gil_scoped_release release;
+        shuffle(all, order);
+      },
+      py::arg("arrays"), py::arg("axis"), py::arg("order"));
 }
 
 }  // namespace fastoptim

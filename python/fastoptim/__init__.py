@@ -2,7 +2,7 @@
 
 from fastoptim import _core, schedules
 from fastoptim.averages import ewma
-from fastoptim.batches import MiniBatches
+from fastoptim.batches import MiniBatches, shuffle_
 from fastoptim.functional import adam_, momentum_, rmsprop_, sgd_
 from fastoptim.optimizers import SGD, Adam, AdamW, Momentum, Optimizer, RMSProp
 from fastoptim.permutation import Permutation
@@ -29,4 +29,5 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "sgd_",
+    "shuffle_",
 ]

@@ -31,9 +31,9 @@ def integer(name: str, value: object, *, low: int | None = None, high: int | Non
 
 
 def _short(number: int) -> str:
-    """Powers of two, and one less than them, as such."""
+    """What has too many digits to be read, as a power of two."""
     for less, suffix in ((0, ""), (1, " - 1")):
-        if number >= 1 << 32 and (number + less).bit_count() == 1:
+        if number >= 1 << 60 and (number + less).bit_count() == 1:
             return f"2**{(number + less).bit_length() - 1}{suffix}"
     return str(number)
 

@@ -1,0 +1,171 @@
+#include "batch_loader.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+namespace fastoptim {
+namespace {
+
+constexpr std::size_t cache_line = 64;
+
+void run(std::mutex& mutex, std::condition_variable& changed, const bool& stop,
+         std::deque<std::packaged_task<Batch()>>& jobs) {
+  for (;;) {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait(lock, [&] { return stop || !jobs.empty(); });
+    if (stop) return;
+    std::packaged_task<Batch()> next = std::move(jobs.front());
+    jobs.pop_front();
+    lock.unlock();
+    next();
+  }
+}
+
+}  // namespace
+
+BufferPool::~BufferPool() {
+  for (char* buffer : free_) std::free(buffer);
+}
+
+char* BufferPool::take() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!free_.empty()) {
+      char* buffer = free_.back();
+      free_.pop_back();
+      return buffer;
+    }
+  }
+  const std::size_t size = (std::size_t(bytes_) / cache_line + 1) * cache_line;
+  if (void* buffer = std::aligned_alloc(cache_line, size)) return static_cast<char*>(buffer);
+  throw std::bad_alloc();
+}
+
+void BufferPool::give_back(char* buffer) noexcept {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (free_.size() < keep_) {
+      free_.push_back(buffer);  // within the capacity: see the constructor
+      return;
+    }
+  }
+  std::free(buffer);
+}
+
+BatchLoader::BatchLoader(std::vector<Rows> arrays, std::vector<Rows> mapped,
+                         const OrderOptions& options, Index max_count, int prefetch)
+    : arrays_(std::move(arrays)), mapped_(std::move(mapped)), options_(options) {
+  // A loop holds one batch while the next is made; more only serve who keeps some for a while.
+  const std::size_t keep = 3 + std::size_t(prefetch);
+  for (const Rows& array : arrays_)
+    pools_.push_back(std::make_shared<BufferPool>(array.row_bytes() * max_count, keep));
+  start();
+}
+
+BatchLoader::~BatchLoader() {
+  if (getpid() == process_)
+    stop();
+  else
+    (void)shared_.release();
+}
+
+void BatchLoader::start() {
+  shared_ = std::make_unique<Shared>();
+  if (!mapped_.empty()) shared_->read_ahead = std::make_unique<ReadAhead>(mapped_);
+  process_ = getpid();
+}
+
+void BatchLoader::stop() noexcept {
+  if (!shared_->thread.joinable()) return;
+  {
+    const std::lock_guard<std::mutex> lock(shared_->mutex);
+    shared_->stop = true;
+  }
+  shared_->changed.notify_one();
+  shared_->thread.join();
+}
+
+// A forked child has the parent's locks as they were, perhaps locked, and none of its threads.
+// What they guard is left alone, for ever, and made anew.
+void BatchLoader::leave_parent() {
+  if (getpid() == process_) return;
+  for (Pending& pending : pending_) new std::future<Batch>(std::move(pending.batch));
+  pending_.clear();
+  (void)shared_.release();
+  start();
+}
+
+Batch BatchLoader::buffers() const {
+  Batch batch;
+  batch.reserve(pools_.size());
+  for (const auto& pool : pools_) batch.emplace_back(pool);
+  return batch;
+}
+
+std::shared_ptr<const RowOrder> BatchLoader::order_of(const Request& request) {
+  auto& order = shared_->order;
+  if (!order || order->epoch() != request.epoch || order->seed().low != request.seed.low ||
+      order->seed().high != request.seed.high)
+    order = std::make_shared<RowOrder>(options_, request.seed, request.epoch);
+  return order;
+}
+
+void BatchLoader::fill(Batch& batch, const RowOrder& order, const Request& request,
+                       ReadAhead* read_ahead) {
+  std::vector<char*> data;
+  for (const Buffer& buffer : batch) data.push_back(buffer.data());
+  for (Index done = 0; done < request.count;) {
+    const std::uint64_t position = request.first + std::uint64_t(done);
+    const auto window = order.window_at(position);
+    if (read_ahead) read_ahead->enter(order, *window);
+    const Index size = std::min(request.count - done, Index(window->end - position));
+    gather(arrays_, *window, position, size, data, done, request.count);
+    done += size;
+  }
+}
+
+Batch BatchLoader::take(const Request& request) {
+  leave_parent();
+  if (!pending_.empty() && pending_.front().request == request) {
+    std::future<Batch> batch = std::move(pending_.front().batch);
+    pending_.pop_front();
+    return batch.get();
+  }
+  if (!pending_.empty()) {  // the position was moved: nothing that was asked for is wanted
+    {
+      const std::lock_guard<std::mutex> lock(shared_->mutex);
+      shared_->jobs.clear();
+    }
+    pending_.clear();
+  }
+  Batch batch = buffers();
+  fill(batch, *order_of(request), request, shared_->read_ahead.get());
+  return batch;
+}
+
+void BatchLoader::prefetch(const Request& request) {
+  leave_parent();
+  for (const Pending& pending : pending_)
+    if (pending.request == request) return;
+  // The buffers are taken here, so that the thread never holds a pool's lock.
+  std::packaged_task<Batch()> ahead([this, request, batch = buffers(), order = order_of(request),
+                                     read_ahead = shared_->read_ahead.get()]() mutable {
+    fill(batch, *order, request, read_ahead);
+    return std::move(batch);
+  });
+  pending_.push_back({request, ahead.get_future()});
+  {
+    const std::lock_guard<std::mutex> lock(shared_->mutex);
+    shared_->jobs.push_back(std::move(ahead));
+  }
+  if (!shared_->thread.joinable())
+    shared_->thread = std::thread([shared = shared_.get()] {
+      run(shared->mutex, shared->changed, shared->stop, shared->jobs);
+    });
+  shared_->changed.notify_one();
+}
+
+}  // namespace fastoptim

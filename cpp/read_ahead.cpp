@@ -1,0 +1,93 @@
+#include "read_ahead.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <system_error>
+
+namespace fastoptim {
+namespace {
+
+// Bytes that are asked for ahead of those that are waited for.
+constexpr std::ptrdiff_t step = 8 << 20;
+
+void advise(char* begin, char* end, int advice) noexcept {
+  static const auto page = std::uintptr_t(sysconf(_SC_PAGESIZE));
+  const auto address = std::uintptr_t(begin) / page * page;
+  // Only advice: a refusal (an old kernel, a file system that cannot) costs time, not rows.
+  if (begin < end)
+    (void)madvise(reinterpret_cast<void*>(address), std::uintptr_t(end) - address, advice);
+}
+
+#ifdef MADV_POPULATE_READ
+constexpr int populate = MADV_POPULATE_READ;
+#else
+constexpr int populate = MADV_WILLNEED;  // reads, but leaves the page faults to the copy
+#endif
+
+}  // namespace
+
+ReadAhead::~ReadAhead() {
+  wait();
+  release(current_);
+  release(next_);
+}
+
+void ReadAhead::wait() noexcept {
+  if (reading_next_.valid()) reading_next_.wait();
+}
+
+void ReadAhead::read(const std::vector<Range>& ranges) noexcept {
+  for (const Range& range : ranges) {
+    advise(range.begin, std::min(range.end, range.begin + step), MADV_WILLNEED);
+    for (char* from = range.begin; from < range.end; from += std::min(step, range.end - from)) {
+      const auto at_most = [&](std::ptrdiff_t bytes) {
+        return from + std::min(bytes, range.end - from);
+      };
+      advise(at_most(step), at_most(2 * step), MADV_WILLNEED);
+      advise(from, at_most(step), populate);
+    }
+  }
+}
+
+void ReadAhead::release(Pages& pages) noexcept {
+  for (const Range& range : pages.ranges) advise(range.begin, range.end, MADV_DONTNEED);
+  pages.ranges.clear();
+}
+
+ReadAhead::Pages ReadAhead::pages_of(const RowOrder& order, std::uint64_t window,
+                                     std::uint64_t block_rows) const {
+  Pages pages{order.epoch(), window, {}};
+  for (const std::uint64_t block : order.blocks_of(window))
+    for (const Rows& array : mapped_) {
+      const std::uint64_t end = std::min(block + block_rows, std::uint64_t(array.n_rows()));
+      pages.ranges.push_back({array.row(block), array.row(end)});
+    }
+  return pages;
+}
+
+void ReadAhead::enter(const RowOrder& order, const Window& window) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto is = [&](const Pages& pages, std::uint64_t number) {
+    return !pages.ranges.empty() && pages.epoch == order.epoch() && pages.window == number;
+  };
+  if (is(current_, window.number)) return;
+  release(current_);
+  wait();
+  if (!is(next_, window.number)) {
+    release(next_);
+    next_ = pages_of(order, window.number, window.block_rows);
+    read(next_.ranges);
+  }
+  std::swap(current_, next_);
+  if (window.number + 1 == order.n_windows()) return;
+  next_ = pages_of(order, window.number + 1, window.block_rows);
+  try {
+    reading_next_ = std::async(std::launch::async, [this] { read(next_.ranges); });
+  } catch (const std::system_error&) {  // no thread to be had: read when it is needed
+    next_.ranges.clear();
+  }
+}
+
+}  // namespace fastoptim

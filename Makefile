@@ -8,7 +8,7 @@ TEST_ARGS ?=
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp python bench -name '*.[ch]pp' -o -name '*.py')
 INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torch test-serial bench lint stubs clean
+.PHONY: demo test test-torch test-serial statistics bench lint stubs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/fastoptim demo $(DEMO_ARGS)
@@ -24,6 +24,10 @@ test-torch: $(VENV)/.test
 # The build without OpenMP passes the same tests.
 test-serial:
 	FASTOPTIM_OPENMP=OFF $(MAKE) test VENV=.venv-serial
+
+# Ten times the sample of the statistics of the shuffled orders in `make test`: some minutes.
+statistics: $(VENV)/.test
+	$(VENV)/bin/python tests/permutation_statistics.py
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/fastoptim bench $(BENCH_ARGS)

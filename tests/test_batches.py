@@ -402,23 +402,23 @@ def test_a_mapped_file(tmp_path, mode, prefetch):
 @pytest.mark.parametrize(("options", "error", "message"), [
     (dict(batch_size=0), ValueError, "batch_size must be >= 1, got 0"),
     (dict(batch_size=2.0), TypeError, "batch_size must be an integer, got 2.0"),
-    (dict(seed=-1), ValueError, "seed must be from 0 to 2**128 - 1, got -1"),
+    (dict(seed=-1), ValueError, "seed must be in [0, 2**128 - 1], got -1"),
     (dict(shuffle=1), TypeError, "shuffle must be True or False, got 1"),
     (dict(drop_last=None), TypeError, "drop_last must be True or False, got None"),
-    (dict(axis=1), ValueError, "axis must be from -1 to 0, got 1"),
+    (dict(axis=1), ValueError, "axis must be in [-1, 0], got 1"),
     (dict(axis=0.0), TypeError, "axis must be an integer, got 0.0"),
-    (dict(shard=(2, 2)), ValueError, "rank must be from 0 to 1, got 2"),
-    (dict(shard=(-1, 2)), ValueError, "rank must be from 0 to 1, got -1"),
+    (dict(shard=(2, 2)), ValueError, "rank must be in [0, 1], got 2"),
+    (dict(shard=(-1, 2)), ValueError, "rank must be in [0, 1], got -1"),
     (dict(shard=(0, 0)), ValueError, "world must be >= 1, got 0"),
     (dict(shard=2), ValueError, "shard must be (rank, world), got 2"),
     (dict(shard=(0, 5)), ValueError,
      "batch_size must be at least the world's size, a row for each rank, got 4 for a world of 5"),
     (dict(start=3), ValueError, "start must be (epoch, position), got 3"),
-    (dict(start=(-1, 0)), ValueError, "epoch must be from 0 to 2**64 - 1, got -1"),
-    (dict(start=(0, 11)), ValueError, "position must be from 0 to 10, got 11"),
-    (dict(prefetch=-1), ValueError, "prefetch must be from 0 to 1024, got -1"),
-    (dict(block_rows=0), ValueError, "block_rows must be from 1 to 2**48, got 0"),
-    (dict(block_rows=5, window_blocks=0), ValueError, "window_blocks must be from 1 to 2**48"),
+    (dict(start=(-1, 0)), ValueError, "epoch must be in [0, 2**64 - 1], got -1"),
+    (dict(start=(0, 11)), ValueError, "position must be in [0, 10], got 11"),
+    (dict(prefetch=-1), ValueError, "prefetch must be in [0, 1024], got -1"),
+    (dict(block_rows=0), ValueError, "block_rows must be in [1, 281474976710656], got 0"),
+    (dict(block_rows=5, window_blocks=0), ValueError, "window_blocks must be in [1, 281474976710656]"),
     (dict(block_rows=5, shuffle=False), ValueError,
      "block_rows must be None with shuffle=False, got 5"),
 ])
@@ -436,7 +436,7 @@ def test_refused_options(options, error, message):
      "arrays must have the same length along axis 0, got 5 for array 0, 4 for array 1, "
      "5 for array 2"),
     ([np.broadcast_to(np.uint8(0), (1 << 48) + 1)], ValueError,
-     "the length of the arrays must be from 0 to 2**48, got 281474976710657"),
+     "the length of the arrays must be in [0, 281474976710656], got 281474976710657"),
 ])
 def test_refused_arrays(arrays, error, message):
     with pytest.raises(error) as caught:
@@ -450,9 +450,9 @@ def test_refused_arrays(arrays, error, message):
     (dict(n=11), ValueError, "state must have n 10 like these batches, got 11"),
     (dict(shuffle=False), ValueError, "state must have shuffle True like these batches, got False"),
     (dict(block_rows=3), ValueError, "state must have block_rows 0 like these batches, got 3"),
-    (dict(seed=-1), ValueError, "seed must be from 0 to 2**128 - 1, got -1"),
+    (dict(seed=-1), ValueError, "seed must be in [0, 2**128 - 1], got -1"),
     (dict(epoch="1"), TypeError, "epoch must be an integer, got '1'"),
-    (dict(position=11), ValueError, "position must be from 0 to 10, got 11"),
+    (dict(position=11), ValueError, "position must be in [0, 10], got 11"),
     (dict(position=None), TypeError, "position must be an integer, got None"),
 ])
 def test_refused_states(change, error, message):

@@ -131,8 +131,8 @@ def test_seed_and_epoch_are_hashed_together():
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), [
-    (dict(n=-1), ValueError, "n must be in [0, 2**48], got -1"),
-    (dict(n=MAX + 1), ValueError, f"n must be in [0, 2**48], got {MAX + 1}"),
+    (dict(n=-1), ValueError, "n must be in [0, 281474976710656], got -1"),
+    (dict(n=MAX + 1), ValueError, f"n must be in [0, 281474976710656], got {MAX + 1}"),
     (dict(n=5.0), TypeError, "n must be an integer, got 5.0"),
     (dict(n=5, seed=-1), ValueError, "seed must be in [0, 2**128 - 1], got -1"),
     (dict(n=5, seed=1 << 128), ValueError, "seed must be in [0, 2**128 - 1], got 3402"),

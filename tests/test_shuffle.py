@@ -96,9 +96,9 @@ def test_refusals():
            "array 0 must not overlap itself, got shape (5, 4) with strides (8, 8)")
     refuse([x, np.arange(9)], ValueError,
            "arrays must have the same length along axis 0, got 10 for array 0, 9 for array 1")
-    refuse([x], ValueError, "axis must be from -1 to 0, got 1", axis=1)
-    refuse([x], ValueError, "seed must be from 0 to 2**128 - 1, got -1", seed=-1)
-    refuse([x], ValueError, "epoch must be from 0 to 2**64 - 1, got -1", epoch=-1)
+    refuse([x], ValueError, "axis must be in [-1, 0], got 1", axis=1)
+    refuse([x], ValueError, "seed must be in [0, 2**128 - 1], got -1", seed=-1)
+    refuse([x], ValueError, "epoch must be in [0, 2**64 - 1], got -1", epoch=-1)
     refuse([], ValueError, "arrays must be at least one, got none")
     refuse([np.array(3)], ValueError, "array 0 must have an axis of samples, got shape ()")
     with pytest.raises(TypeError, match="array 0 must be an array"):

@@ -1,8 +1,6 @@
 // Batches of shuffled rows, in memory that is used again, now or ahead of time.
 #pragma once
 
-#include <sys/types.h>
-
 #include <condition_variable>
 #include <deque>
 #include <future>
@@ -96,7 +94,7 @@ class BatchLoader {
   const OrderOptions options_;
   std::vector<std::shared_ptr<BufferPool>> pools_;
   std::unique_ptr<Shared> shared_;
-  pid_t process_ = 0;
+  unsigned born_ = 0;  // after how many forks
   struct Pending {
     Request request;
     std::future<Batch> batch;

@@ -16,7 +16,7 @@ class Rows {
 
   Index n_rows() const noexcept { return n_rows_; }
   Index row_bytes() const noexcept { return n_outer_ * piece_bytes_; }
-  std::vector<Index> batch_strides(Index count) const;  // bytes, per axis of the array
+  void batch_strides(Index count, Index* strides) const noexcept;  // bytes, per axis of the array
 
   // Places count rows into a batch of batch_rows, from its row `at` on.
   void gather(const std::uint64_t* rows, Index count, char* batch, Index at,

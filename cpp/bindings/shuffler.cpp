@@ -64,14 +64,9 @@ class ArrayLoader {
     }
     py::tuple result(arrays_.size());
     for (std::size_t k = 0; k < arrays_.size(); ++k) {
-      Source& source = arrays_[k];
-      source.shape[std::size_t(axis_)] = request.count;
-      // The buffer belongs to the array: it returns to its pool when the last view of it goes.
-      char* data = (*batch)[k].data();
-      const py::capsule owner(new Buffer(std::move((*batch)[k])),
-                              [](void* buffer) { delete static_cast<Buffer*>(buffer); });
-      result[k] = py::array(source.dtype, source.shape, source.rows.batch_strides(request.count),
-                            data, owner);
+      arrays_[k].shape[std::size_t(axis_)] = request.count;
+      PyTuple_SET_ITEM(result.ptr(), Py_ssize_t(k),
+                       array_over(std::move((*batch)[k]), arrays_[k], request.count));
     }
     return result;
   }
@@ -85,6 +80,29 @@ class ArrayLoader {
     Rows rows;
     std::vector<Index> shape;
   };
+
+  // By NumPy's own functions: 0.2 us an array, where pybind11's constructors took 1.3.
+  static PyObject* array_over(Buffer buffer, const Source& source, Index count) {
+    static const auto& numpy = py::detail::npy_api::get();
+    Index strides[max_axes];
+    source.rows.batch_strides(count, strides);
+    char* data = buffer.data();
+    // The buffer belongs to the array: it returns to its pool when the last view of it goes.
+    auto owned = std::make_unique<Buffer>(std::move(buffer));
+    py::object owner = py::reinterpret_steal<py::object>(
+        PyCapsule_New(owned.get(), nullptr, [](PyObject* capsule) {
+          delete static_cast<Buffer*>(PyCapsule_GetPointer(capsule, nullptr));
+        }));
+    if (!owner) throw py::error_already_set();
+    (void)owned.release();
+    py::object array = py::reinterpret_steal<py::object>(numpy.PyArray_NewFromDescr_(
+        numpy.PyArray_Type_, source.dtype.inc_ref().ptr(), int(source.shape.size()),
+        source.shape.data(), strides, data, py::detail::npy_api::NPY_ARRAY_WRITEABLE_, nullptr));
+    if (!array || numpy.PyArray_SetBaseObject_(array.ptr(), owner.release().ptr()) != 0)
+      throw py::error_already_set();
+    return array.release().ptr();
+  }
+
   int axis_;
   std::vector<Source> arrays_;
   std::optional<BatchLoader> loader_;

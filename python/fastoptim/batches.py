@@ -116,8 +116,11 @@ class MiniBatches:
         self._seed, self._seed_words = split_seed(seed)
         self._shuffle = checks.flag("shuffle", shuffle)
         self._drop_last = checks.flag("drop_last", drop_last)
+        # The last position at which a batch begins.
+        self._last_begin = self._n - (self._batch_size if drop_last else 1)
         self._rank, self._world = check_shard(shard, self._batch_size)
-        self._prefetch = checks.integer("prefetch", prefetch, low=0, high=1024)
+        prefetch = checks.integer("prefetch", prefetch, low=0, high=1024)
+        self._prefetch = prefetch if shuffle else 0  # there is nothing to make ahead of a view
         self._block_rows = self._window_blocks = 0
         if block_rows is not None:
             if not shuffle:
@@ -170,39 +173,38 @@ class MiniBatches:
     def _next(self, epoch):
         """The next batch of that epoch, or None if there is none left."""
         with self._lock:
+            position = self._position
             if self._epoch != epoch:
                 return None
-            if not self._batch_left(self._position):
-                self._epoch, self._position = epoch + 1, 0
-                return None
-            batch = self._take(epoch)
-            position = self._position + self._batch_size
-            if self._batch_left(position):
+            batch = None
+            if position <= self._last_begin:
+                batch = self._take(epoch, position)
+                position += self._batch_size
+            if position <= self._last_begin:
                 self._position = position
             else:
                 self._epoch, self._position = epoch + 1, 0
-        return batch if len(batch) > 1 else batch[0]
-
-    def _take(self, epoch):
-        first, count = self._part(self._position)
-        if not self._shuffle:
-            rows = (slice(None),) * self._axis + (slice(first, first + count),)
-            return tuple(x[rows] for x in self._arrays)
-        batch = self._loader.take(self._seed_words, epoch, first, count)
-        for k in range(1, self._prefetch + 1):
-            position = self._position + k * self._batch_size
-            if not self._batch_left(position):
-                break
-            self._loader.prefetch(self._seed_words, epoch, *self._part(position))
         return batch
 
-    def _batch_left(self, position):
-        left = self._n - position
-        return left >= self._batch_size if self._drop_last else left > 0
+    def _take(self, epoch, position):
+        first, count = self._part(position)
+        if self._loader is None:
+            rows = (slice(None),) * self._axis + (slice(first, first + count),)
+            batch = tuple(x[rows] for x in self._arrays)
+        else:
+            batch = self._loader.take(self._seed_words, epoch, first, count)
+        for _ in range(self._prefetch):
+            position += self._batch_size
+            if position > self._last_begin:
+                break
+            self._loader.prefetch(self._seed_words, epoch, *self._part(position))
+        return batch if len(batch) > 1 else batch[0]
 
     def _part(self, position):
         """This rank's part of the batch at a position: its first sample and their number."""
         count = min(self._batch_size, self._n - position)
+        if self._world == 1:
+            return position, count
         begin = count * self._rank // self._world
         return position + begin, count * (self._rank + 1) // self._world - begin
 
@@ -215,7 +217,7 @@ class MiniBatches:
         """
         epoch = check_epoch(epoch)
         position = checks.integer("position", position, low=0, high=self._n)
-        if position and not self._batch_left(position):
+        if position and position > self._last_begin:
             epoch, position = epoch + 1, 0
         with self._lock:
             self._epoch, self._position = epoch, position

@@ -1,0 +1,224 @@
+"""An epoch of shuffled mini-batches, side by side with NumPy and torch.
+
+    python bench/bench_shuffle.py [--mib 128] [--repeats 3] [--out bench/results]
+
+Each figure is the best of interleaved repeats: every way once, then every way again. An epoch is
+its order and every batch of (X, Y); X does not fit in the caches, Y is an int64 label a row. The
+DataLoader is timed over its first batches and scaled up to the epoch, as it would take minutes.
+torch is left out if it is not installed.
+"""
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import fastoptim as fo
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+ROWS = {"16 B": 4, "128 B": 32, "3 KiB": 768}  # float32 values in a row
+BATCHES = (64, 512, 8192)
+DATALOADER_SECONDS = 1.0
+
+
+def numpy_fancy(X, Y, size, epoch):
+    order = np.random.default_rng(epoch).permutation(len(X))
+    for k in range(0, len(X), size):
+        rows = order[k : k + size]
+        X[rows], Y[rows]
+
+
+def numpy_take(X, Y, size, epoch):
+    order = np.random.default_rng(epoch).permutation(len(X))
+    x, y = np.empty((size, X.shape[1]), X.dtype), np.empty(size, Y.dtype)
+    for k in range(0, len(X), size):
+        rows = order[k : k + size]
+        # mode: with the default, NumPy would copy through a buffer.
+        np.take(X, rows, 0, out=x[: len(rows)], mode="clip")
+        np.take(Y, rows, 0, out=y[: len(rows)], mode="clip")
+
+
+def fastoptim(X, Y, size, epoch):
+    for _ in fo.MiniBatches(X, Y, batch_size=size, start=(epoch, 0)):
+        pass
+
+
+def torch_index_select(X, Y, size, epoch):
+    X, Y = torch.from_numpy(X), torch.from_numpy(Y)
+    order = torch.randperm(len(X), generator=torch.Generator().manual_seed(epoch))
+    for k in range(0, len(X), size):
+        rows = order[k : k + size]
+        torch.index_select(X, 0, rows), torch.index_select(Y, 0, rows)
+
+
+def torch_dataloader(X, Y, size, epoch):
+    data = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+    loader = torch.utils.data.DataLoader(data, batch_size=size, shuffle=True)
+    start = time.perf_counter()
+    for k, _ in enumerate(loader, 1):
+        elapsed = time.perf_counter() - start
+        if elapsed > DATALOADER_SECONDS:
+            return elapsed / k * len(loader)
+    return None
+
+
+WAYS = {"fastoptim": fastoptim, "NumPy X[rows]": numpy_fancy, "NumPy take(out=)": numpy_take}
+if torch:
+    WAYS |= {"torch index_select": torch_index_select, "torch DataLoader": torch_dataloader}
+
+
+def epoch_times(mib, repeats):
+    """Seconds of an epoch: {(row, batch size): {way: seconds}}."""
+    table = {}
+    for row, values in ROWS.items():
+        n = (mib << 20) // (4 * values)
+        X = np.random.default_rng(0).random((n, values), np.float32)
+        Y = np.arange(n)
+        for size in BATCHES:
+            best = dict.fromkeys(WAYS, float("inf"))
+            for repeat in range(repeats):
+                for name, way in WAYS.items():
+                    start = time.perf_counter()
+                    scaled = way(X, Y, size, repeat)
+                    best[name] = min(best[name], scaled or time.perf_counter() - start)
+            table[row, size] = best
+            line = "  ".join(f"{name} {1e3 * best[name]:9.1f}" for name in WAYS)
+            print(f"  rows of {row:6} batches of {size:5}  ms: {line}", flush=True)
+    return table
+
+
+def print_table(table):
+    names = list(WAYS)
+    print(f"\n{'row':>6} {'batch':>6}  " + "  ".join(f"{name:>18}" for name in names)
+          + "   (ns a row; how many times fastoptim's)")
+    for (row, size), best in table.items():
+        n = (ARGUMENTS.mib << 20) // (4 * ROWS[row])
+        cells = [f"{1e9 * best[name] / n:9.1f} {best[name] / best['fastoptim']:7.2f}x"
+                 for name in names]
+        print(f"{row:>6} {size:6}  " + "  ".join(f"{cell:>18}" for cell in cells))
+
+
+def picture(table, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    colors = ["#c03a2b", "#4a6fa5", "#8fb0d9", "#6b8f4e", "#b9b9b9"]
+    figure, axes = plt.subplots(1, len(ROWS), figsize=(12, 4), sharey=False)
+    for axis, row in zip(axes, ROWS, strict=True):
+        n = (ARGUMENTS.mib << 20) // (4 * ROWS[row])
+        width = 0.8 / len(WAYS)
+        for k, name in enumerate(WAYS):
+            heights = [1e9 * table[row, size][name] / n for size in BATCHES]
+            axis.bar(np.arange(len(BATCHES)) + (k - len(WAYS) / 2 + 0.5) * width, heights, width,
+                     label=name, color=colors[k])
+        axis.set_yscale("log")
+        axis.set_xticks(range(len(BATCHES)), BATCHES)
+        axis.set_xlabel("rows in a batch")
+        axis.set_title(f"rows of {row}")
+        axis.grid(axis="y", alpha=0.3)
+        axis.set_axisbelow(True)
+    axes[0].set_ylabel("ns a row, order included (log scale)")
+    axes[0].legend(fontsize=8)
+    figure.suptitle("A whole epoch of shuffled mini-batches of (X, Y)")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    print(f"picture: {path}")
+
+
+def index_rate(repeats):
+    """ns an index of n = 10**8 on one thread, in blocks."""
+    threads = fo.get_num_threads()
+    fo.set_num_threads(1)
+    p, total = fo.Permutation(10**8), 20_000_000
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for k in range(0, total, 65536):
+            p[k : k + 65536]
+        best = min(best, time.perf_counter() - start)
+    fo.set_num_threads(threads)
+    return 1e9 * best / total
+
+
+def first_batch(repeats):
+    """Seconds to the first batch of 512 of 10**8 rows."""
+    X = np.ones(10**8, np.float32)
+    ours = theirs = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        next(iter(fo.MiniBatches(X, batch_size=512)))
+        ours = min(ours, time.perf_counter() - start)
+    for _ in range(1):
+        start = time.perf_counter()
+        X[np.random.default_rng(0).permutation(len(X))[:512]]
+        theirs = min(theirs, time.perf_counter() - start)
+    return ours, theirs
+
+
+MEMORY = """
+import sys, numpy as np, fastoptim as fo
+n, ours = int(sys.argv[1]), sys.argv[2] == "fastoptim"
+X = np.ones(n, np.uint8)
+def peak():
+    return int([line for line in open("/proc/self/status") if "VmHWM" in line][0].split()[1])
+for x in fo.MiniBatches(X[:100_000], batch_size=8192):
+    pass
+before = peak()
+if ours:
+    for x in fo.MiniBatches(X, batch_size=8192):
+        pass
+else:
+    order = np.random.default_rng(0).permutation(n)
+    for k in range(0, n, 8192):
+        X[order[k : k + 8192]]
+print(peak() - before)
+"""
+
+
+def memory(n, way):
+    """KiB by which an epoch raises the peak of a process that already made small batches."""
+    run = subprocess.run([sys.executable, "-c", MEMORY, str(n), way], check=True,
+                         capture_output=True, text=True)
+    return int(run.stdout)
+
+
+def main():
+    info = fo.build_info()
+    print(f"fastoptim {info['version']}, {info['isa']}, {fo.get_num_threads()} threads, NumPy "
+          f"{np.__version__}, {'torch ' + torch.__version__ if torch else 'no torch'}")
+    if torch:
+        torch.set_num_threads(fo.get_num_threads())
+    print(f"\nindex, n = 10**8, one thread: {index_rate(ARGUMENTS.repeats):.2f} ns")
+    ours, theirs = first_batch(ARGUMENTS.repeats)
+    print(f"first batch of 10**8 rows: fastoptim {1e3 * ours:.3f} ms, NumPy {1e3 * theirs:.0f} ms")
+    if os.path.exists("/proc/self/status"):
+        for way, n in itertools.product(("fastoptim", "NumPy"), (10**6, 10**7, 10**8)):
+            print(f"peak memory of an epoch, n = {n:>9}: {way:9} +{memory(n, way) / 1024:.1f} MiB")
+    print(f"\nan epoch of {ARGUMENTS.mib} MiB:")
+    table = epoch_times(ARGUMENTS.mib, ARGUMENTS.repeats)
+    print_table(table)
+    try:
+        ARGUMENTS.out.mkdir(parents=True, exist_ok=True)
+        picture(table, ARGUMENTS.out / "shuffle.png")
+    except ImportError:
+        print("no picture: matplotlib is not installed")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mib", type=int, default=128, help="of X (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("bench/results"))
+    ARGUMENTS = parser.parse_args()
+    main()

@@ -1,6 +1,6 @@
 """One pass over a memory-mapped file in shuffled blocks, beside reading it once through.
 
-    python bench/bench_stream.py [--gib 8] [--dir DIR] [--repeats 2] [--out bench/results]
+    python bench/bench_stream.py [--gib 8] [--dir DIR] [--repeats 3] [--out bench/results]
 
 Both begin with a cold cache: the file's pages are written back and dropped with posix_fadvise. A
 thread reads the process's own accounting (/proc/self/smaps_rollup for anonymous memory, /proc/self/
@@ -154,7 +154,7 @@ def main():
         print(f"{rows} rows of {ROW} bytes, {os.path.getsize(path) / 2**30:.2f} GiB; blocks of "
               f"{args.block_rows} rows ({args.block_rows * ROW / MIB:.1f} MiB), windows of "
               f"{args.window_blocks} blocks ({window:.0f} MiB), batches of {args.batch_size}")
-        best_read = best_pass = float("inf")
+        pairs = []
         for _ in range(args.repeats):
             drop_from_cache(path)
             cached = cached_share(path)
@@ -163,17 +163,18 @@ def main():
             passed, samples = shuffled_pass(path, rows, args)
             print(f"  cached before: {100 * cached:.1f} %  read {read:6.2f} s  shuffled pass "
                   f"{passed:6.2f} s  ratio {passed / read:.2f}", flush=True)
-            best_read, best_pass = min(best_read, read), min(best_pass, passed)
+            pairs.append((read, passed))
         size_gib = os.path.getsize(path) / 2**30
-    print(f"read once through {best_read:.2f} s ({size_gib / best_read:.2f} GiB/s), shuffled pass "
-          f"{best_pass:.2f} s ({size_gib / best_pass:.2f} GiB/s): {best_pass / best_read:.2f} times")
+    read, passed = np.median(pairs, axis=0)
+    print(f"medians: read once through {read:.2f} s ({size_gib / read:.2f} GiB/s), shuffled pass "
+          f"{passed:.2f} s ({size_gib / passed:.2f} GiB/s): {passed / read:.2f} times")
     print("\n   s  anonymous MiB  mapped MiB")
     for t, anonymous, mapped in samples[:: max(1, len(samples) // 20)]:
         print(f"{t:6.1f} {anonymous:12.1f} {mapped:11.1f}")
     anonymous, mapped = (np.array([sample[k] for sample in samples]) for k in (1, 2))
     steady = anonymous[len(anonymous) // 10 :]
-    print(f"anonymous: {steady.min():.1f} to {steady.max():.1f} MiB after the first tenth; mapped: at "
-          f"most {mapped.max():.1f} MiB, {mapped.max() / window:.2f} windows")
+    print(f"anonymous: {steady.min():.1f} to {steady.max():.1f} MiB after the first tenth; mapped: "
+          f"at most {mapped.max():.1f} MiB, {mapped.max() / window:.2f} windows")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         picture(samples, window, args.out / "stream.png")
@@ -186,7 +187,7 @@ if __name__ == "__main__":
     parser.add_argument("--gib", type=float, default=8.0, help="of the file (default: 8)")
     parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()),
                         help="where the file is put for the while (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--block-rows", type=int, default=1024)
     parser.add_argument("--window-blocks", type=int, default=32)
     parser.add_argument("--batch-size", type=int, default=512)

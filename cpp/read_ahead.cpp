@@ -9,8 +9,8 @@
 namespace fastoptim {
 namespace {
 
-// Bytes that are asked for ahead of those that are waited for.
-constexpr std::ptrdiff_t step = 8 << 20;
+// Bytes that are asked for ahead of those that are waited for, so that the disk always has a queue.
+constexpr std::ptrdiff_t queue = 16 << 20, step = 4 << 20;
 
 void advise(char* begin, char* end, int advice) noexcept {
   static const auto page = std::uintptr_t(sysconf(_SC_PAGESIZE));
@@ -39,15 +39,15 @@ void ReadAhead::wait() noexcept {
 }
 
 void ReadAhead::read(const std::vector<Range>& ranges) noexcept {
+  std::ptrdiff_t ahead = 0;
+  auto next = ranges.begin();
   for (const Range& range : ranges) {
-    advise(range.begin, std::min(range.end, range.begin + step), MADV_WILLNEED);
-    for (char* from = range.begin; from < range.end; from += std::min(step, range.end - from)) {
-      const auto at_most = [&](std::ptrdiff_t bytes) {
-        return from + std::min(bytes, range.end - from);
-      };
-      advise(at_most(step), at_most(2 * step), MADV_WILLNEED);
-      advise(from, at_most(step), populate);
+    for (; next != ranges.end() && ahead < queue; ++next) {
+      advise(next->begin, next->end, MADV_WILLNEED);
+      ahead += next->end - next->begin;
     }
+    advise(range.begin, range.end, populate);
+    ahead -= range.end - range.begin;
   }
 }
 
@@ -62,7 +62,9 @@ ReadAhead::Pages ReadAhead::pages_of(const RowOrder& order, std::uint64_t window
   for (const std::uint64_t block : order.blocks_of(window))
     for (const Rows& array : mapped_) {
       const std::uint64_t end = std::min(block + block_rows, std::uint64_t(array.n_rows()));
-      pages.ranges.push_back({array.row(block), array.row(end)});
+      char* const last = array.row(end);
+      for (char* from = array.row(block); from < last; from += std::min(step, last - from))
+        pages.ranges.push_back({from, from + std::min(step, last - from)});
     }
   return pages;
 }

@@ -189,8 +189,8 @@ def main():
     for name, z in worst[:20]:
         print(f"{z:+8.2f}  {name}")
     squares = np.mean(np.square(list(values.values())))
-    print(f"{len(values)} statistics, mean square {squares:.3f}, largest |z| {abs(worst[0][1]):.2f}, "
-          f"bound {limit:.2f}")
+    print(f"{len(values)} statistics, mean square {squares:.3f}, largest |z| "
+          f"{abs(worst[0][1]):.2f}, bound {limit:.2f}")
     broken = dict(lag_differences(1, four_rounds, sizes=(1 << 20,)))
     name, z = max(broken.items(), key=lambda item: abs(item[1]))
     print(f"four rounds instead of eight: {z:+.1f} at {name}")

@@ -85,7 +85,7 @@ def refuse(arrays, error, message, **options):
 
 
 def test_refusals():
-    x, y = np.arange(10), np.arange(10)
+    x = np.arange(10)
     frozen = np.arange(10)
     frozen.flags.writeable = False
     refuse([x, frozen], ValueError, "array 1 must be writable, got a read-only array")

@@ -178,10 +178,11 @@ def main() -> None:
     found["500 tensors to one"] = many_against_one(args.seconds)
     print(f"\n500 tensors of 10^3 to 10^6 elements take {found['500 tensors to one']:.3f} "
           "times what one of the same total takes")
-    found["threads"] = scaling(args.large, args.threads, args.seconds)
-    print(f"{args.threads} threads at {report.size_text(args.large)}: the step is "
-          f"{found['threads']['step']:.2f} times as fast as on one, the plain loop "
-          f"{found['threads']['roof']:.2f}")
+    if args.threads > 1:
+        found["threads"] = scaling(args.large, args.threads, args.seconds)
+        print(f"{args.threads} threads at {report.size_text(args.large)}: the step is "
+              f"{found['threads']['step']:.2f} times as fast as on one, the plain loop "
+              f"{found['threads']['roof']:.2f}")
     print("\nthe first steps of a process: us")
     found["first steps"] = {}
     for n in (10**3, 10**5, 10**7):

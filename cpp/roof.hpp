@@ -1,9 +1,9 @@
 // What the loop of bench/roof.hpp runs on: arrays of its own, placed where it is fastest.
 //
-// Measured by bench/placement.py, AVX2, one thread, 10^7 float32 elements: on huge pages the loop
-// is 1.1 to 1.5 times as fast as on small ones. How far the arrays begin from the start of a page
-// made no difference that stood out of a busy machine's noise (0.94 to 1.06 with one state). Nor
-// does the loop prefetch: 512 bytes ahead cost it 5 %, 2 KiB ahead 12 %, without a gain anywhere.
+// Measured by bench/placement.py on a busy machine (AVX2, one thread, 10^7 float32 elements): on
+// huge pages the loop is 1.1 to 1.5 times as fast as on small ones with no state or one; with two
+// the noise hid it. How far the arrays begin from the start of a page made no difference that
+// stood out of the noise (0.94 to 1.06 with one state).
 #pragma once
 
 #include "kernels/kernels.hpp"

@@ -95,7 +95,7 @@ def check_steps(rule, options, memory, view, gradient, steps=3):
         before = g.copy()
         opt.step([g])
         expected = np.asarray(reference(expected, g, states, t, **options), p.dtype)
-        assert g.tobytes() == before.tobytes()
+        assert np.array_equal(g, before)
     view(again)[...] = expected
     assert memory.tobytes() == again.tobytes()
     for name, x in opt.state[0].items():
@@ -238,6 +238,8 @@ def test_ctypes_and_bytearray():
     assert np.frombuffer(raw).tolist() == [-1, -1, -1]
 
 
+@pytest.mark.skipif(not np.from_dlpack(np.ones(1)).flags.writeable,
+                    reason="this NumPy reads DLPack as read-only")
 def test_dlpack():
     x, g = np.ones((3, 4))[::2, ::-1], np.arange(8.0).reshape(2, 4)
     p = Tensor(x)

@@ -1,10 +1,12 @@
 """What optimizers do beside the arithmetic: options, rates, groups, states, saving."""
 
+import contextlib
 import copy
 import gc
 import inspect
 import json
 import pickle
+import threading
 import weakref
 from collections import defaultdict
 from fractions import Fraction
@@ -353,6 +355,36 @@ def test_a_state_dict_is_a_plain_copy_of_the_moment():
         "format": 1, "rule": "adam", "t": 1, "lr": 0.5, "groups": [
             {"params": ["w"], "lr": None, "weight_decay": 0.0, "decoupled": False,
              "maximize": False, "betas": (0.9, 0.999), "eps": 1e-4, "amsgrad": False}]}
+
+
+def test_a_state_dict_is_of_one_moment_whatever_other_threads_do():
+    opt = fo.Momentum([np.zeros(60_000), np.zeros(60_000)], lr=1.0, dampening=0.0, beta=0.0)
+    busy = "must be used by one thread at a time"
+    stop = threading.Event()
+
+    def step():
+        k = 0
+        while not stop.is_set():
+            k += 1
+            with contextlib.suppress(RuntimeError):  # that of a state_dict at the same time
+                opt.step([np.full(60_000, float(k))] * 2)
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    try:
+        taken = 0
+        while taken < 30:
+            try:
+                d = opt.state_dict()
+            except RuntimeError as error:
+                assert busy in str(error)
+                continue
+            taken += 1
+            for states in d["state"].values():  # one gradient, which is the same everywhere
+                assert (states["v"] == d["state"][0]["v"][0]).all()
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_loading_takes_options_and_rates():

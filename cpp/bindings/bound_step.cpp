@@ -216,6 +216,18 @@ void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
   ++t_;  // here and not in Python, where an interrupt could come between
 }
 
+py::tuple BoundStep::snapshot(const py::sequence& arrays) {
+  const Turn turn(busy_);
+  constexpr int keep_order = 2;  // NPY_KEEPORDER
+  py::list copies;
+  for (py::handle x : arrays) {
+    PyObject* const copy = py::detail::npy_api::get().PyArray_NewCopy_(x.ptr(), keep_order);
+    if (!copy) throw py::error_already_set();
+    copies.append(py::reinterpret_steal<py::object>(copy));
+  }
+  return py::make_tuple(Index(t_), copies);
+}
+
 void BoundStep::restore(Index t, const py::sequence& copies) {
   const Turn turn(busy_);
   // NumPy's C function: its copyto asks a Python one first, where an interrupt could come.

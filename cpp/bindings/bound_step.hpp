@@ -32,6 +32,9 @@ class BoundStep {
   // Fills states that empty_state made.
   void zero_states() { work_.zero_states(); }
 
+  // The steps taken, and copies of arrays: all of one moment.
+  py::tuple snapshot(const py::sequence& arrays);
+
   // Sets the count and copies arrays over the states: (destination, source) pairs that were
   // checked by the caller.
   void restore(Index t, const py::sequence& copies);

@@ -77,6 +77,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def("run", &BoundStep::run, py::arg("lr"), py::arg("grads"), py::arg("t"))
       .def("set_rule", &BoundStep::set_rule, py::arg("group"), py::arg("rule"))
       .def("zero_states", &BoundStep::zero_states)
+      .def("snapshot", &BoundStep::snapshot, py::arg("arrays"))
       .def("restore", &BoundStep::restore, py::arg("t"), py::arg("copies"))
       .def_property_readonly("t", &BoundStep::t);
 

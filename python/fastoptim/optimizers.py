@@ -261,11 +261,17 @@ class Optimizer:
 
         A schedule is code and is not saved, only its position, which is `t`; "schedule" stands
         in its place.
+
+        Raises:
+            RuntimeError: another thread is stepping this optimizer.
         """
+        t, copies = self._core.snapshot(
+            [x for states in self._state.values() for x in states.values()])
+        left = iter(copies)
         return {
             "format": FORMAT,
             "rule": self.Rule.name,
-            "t": self.t,
+            "t": t,
             "lr": SCHEDULE if callable(self._lr) else self._lr,
             "groups": [
                 {"params": list(group.names),
@@ -273,7 +279,7 @@ class Optimizer:
                  **asdict(group.rule)}
                 for group in self._groups
             ],
-            "state": {name: {s: x.copy(order="K") for s, x in states.items()}
+            "state": {name: {s: next(left) for s in states}
                       for name, states in self._state.items()},
         }
 

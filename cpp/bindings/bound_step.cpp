@@ -98,13 +98,17 @@ BoundStep::Group BoundStep::make_group(const py::tuple& rule) {
   return group;
 }
 
-void BoundStep::set_rule(std::size_t index, const py::tuple& rule) {
-  const Turn turn(busy_);
+BoundStep::Group BoundStep::changed_group(std::size_t index, const py::tuple& rule) const {
   Group changed = make_group(rule);
-  Group& group = groups_.at(index);
+  const Group& group = groups_.at(index);
   if (changed.rule != group.rule) throw py::value_error("a group must keep its kernel");
   changed.in_float32 = group.in_float32;
-  group = changed;
+  return changed;
+}
+
+void BoundStep::set_rule(std::size_t index, const py::tuple& rule) {
+  const Turn turn(busy_);
+  groups_[index] = changed_group(index, rule);
 }
 
 void BoundStep::lay_out(Item& item, const py::array& grad, Tensor& tensor) {
@@ -228,14 +232,18 @@ py::tuple BoundStep::snapshot(const py::sequence& arrays) {
   return py::make_tuple(Index(t_), copies);
 }
 
-void BoundStep::restore(Index t, const py::sequence& copies) {
+void BoundStep::restore(Index t, const py::sequence& rules, const py::sequence& copies) {
   const Turn turn(busy_);
+  std::vector<Group> groups;
+  for (py::handle rule : rules)
+    groups.push_back(changed_group(groups.size(), rule.cast<py::tuple>()));
   // NumPy's C function: its copyto asks a Python one first, where an interrupt could come.
   const auto copy = py::detail::npy_api::get().PyArray_CopyInto_;
   for (py::handle pair : copies) {
     const auto [to, from] = pair.cast<std::pair<py::array, py::array>>();
     if (copy(to.ptr(), from.ptr()) < 0) throw py::error_already_set();
   }
+  groups_ = std::move(groups);
   t_ = t;
 }
 

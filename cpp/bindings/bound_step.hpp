@@ -35,9 +35,9 @@ class BoundStep {
   // The steps taken, and copies of arrays: all of one moment.
   py::tuple snapshot(const py::sequence& arrays);
 
-  // Sets the count and copies arrays over the states: (destination, source) pairs that were
-  // checked by the caller.
-  void restore(Index t, const py::sequence& copies);
+  // Sets the count and every group's options, and copies arrays over the states: (destination,
+  // source) pairs that were checked by the caller.
+  void restore(Index t, const py::sequence& rules, const py::sequence& copies);
 
   Index t() const { return t_; }  // steps taken
 
@@ -70,6 +70,7 @@ class BoundStep {
   };
 
   static Group make_group(const py::tuple& rule);
+  Group changed_group(std::size_t group, const py::tuple& rule) const;
   static void check_unchanged(const Array& x);
   static void lay_out(Item& item, const py::array& grad, Tensor& tensor);
   static void use_gradient(Item& item, const py::array& grad, Tensor& tensor);

@@ -78,7 +78,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def("set_rule", &BoundStep::set_rule, py::arg("group"), py::arg("rule"))
       .def("zero_states", &BoundStep::zero_states)
       .def("snapshot", &BoundStep::snapshot, py::arg("arrays"))
-      .def("restore", &BoundStep::restore, py::arg("t"), py::arg("copies"))
+      .def("restore", &BoundStep::restore, py::arg("t"), py::arg("rules"),
+           py::arg("copies"))
       .def_property_readonly("t", &BoundStep::t);
 
   m.def("as_array", &as_array, py::arg("x"), py::arg("label"));

@@ -329,11 +329,10 @@ class Optimizer:
                 _core.check_like(source, label, x, f"parameter {name!r}")
                 copies.append((x, source))
 
-        self._core.restore(t, copies)
+        self._core.restore(t, [rule.compiled for rule in rules], copies)
         if lr != SCHEDULE and not callable(self._lr):
             self._lr = lr
-        for k, (group, rule, rate) in enumerate(zip(self._groups, rules, rates)):
-            self._core.set_rule(k, rule.compiled)
+        for group, rule, rate in zip(self._groups, rules, rates):
             group.rule = rule
             if rate != SCHEDULE and not callable(group.lr):
                 group.lr = rate

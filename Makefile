@@ -21,9 +21,9 @@ test-torch: $(VENV)/.test
 	$(INSTALL) '.[torch]'
 	$(VENV)/bin/python -m pytest tests/test_torch.py $(TEST_ARGS)
 
-# The build without OpenMP passes the same tests.
+# The build without threads passes the same tests.
 test-serial:
-	FASTOPTIM_OPENMP=OFF $(MAKE) test VENV=.venv-serial
+	FASTOPTIM_THREADS=OFF $(MAKE) test VENV=.venv-serial
 
 # Ten times the sample of the statistics of the shuffled orders in `make test`: some minutes.
 statistics: $(VENV)/.test

@@ -8,11 +8,9 @@ namespace fastoptim {
 int num_threads() noexcept;
 void set_num_threads(int n) noexcept;
 
-// OpenMP does not survive a fork: a child that entered a parallel region after its parent did
-// would wait for threads that it does not have. So a forked child runs serially, for good.
+// Threads do not survive a fork, and the children of one process together would start more than
+// there are processors. So a forked child runs serially, for good.
 bool forked() noexcept;
-
-bool has_openmp() noexcept;
 
 using Body = void (*)(const void* context, Index begin, Index end);
 void parallel_for(Index n, bool serial, Body body, const void* context);

@@ -200,7 +200,7 @@ def test_refused_assignments(make, option, value, error, match):
 @pytest.mark.parametrize("groups, error, match", [
     ([{"lr": 0.1}], ValueError, r"a group must hold 'params', got \['lr'\]"),
     ([{"params": np.ones(2), "momentum": 0.9}], TypeError,
-     "sgd must get options among lr, weight_decay, decoupled, maximize, got 'momentum'"),
+     "sgd takes the options lr, weight_decay, decoupled, maximize, got 'momentum'"),
     ([{"params": np.ones(2), "weight_decay": -1}], ValueError,
      "weight_decay must be finite and >= 0, got -1"),
     ([{"params": {"a": np.ones(2)}}, {"params": {"a": np.ones(2)}}], ValueError,
@@ -701,7 +701,7 @@ def test_factors_that_overflow_float64_are_refused():
     (lambda *x: fo.adam_(*x[:4], t=1, v_max=x[4]), ValueError,
      "v_max must be None with these options, got an array"),
     (lambda *x: fo.adam_(*x[:4], t=1, beta=0.9), TypeError,
-     "adam must get options among lr, weight_decay, decoupled, maximize, betas, eps, amsgrad, "
+     "adam takes the options lr, weight_decay, decoupled, maximize, betas, eps, amsgrad, "
      "got 'beta'"),
     (lambda *x: fo.momentum_(*x[:3], bias_correction=True), TypeError,
      "t must be an integer, got None"),

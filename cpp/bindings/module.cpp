@@ -114,7 +114,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def("forked", &forked);
-  m.def("has_openmp", &has_openmp);
   m.def("isa", [] { return std::string(kernels().isa); });
   m.def("available_isas", &available_isas);
   m.def("built_isas", &built_isas);

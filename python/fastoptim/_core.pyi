@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['BatchLoader', 'Permutation', 'Roof', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'compiler', 'empty_state', 'ewma', 'forked', 'has_openmp', 'isa', 'num_threads', 'set_num_threads', 'shuffle', 'version']
+__all__: list[str] = ['BatchLoader', 'Permutation', 'Roof', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'compiler', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'set_num_threads', 'shuffle', 'version']
 class Step:
     def __init__(self, rules: collections.abc.Sequence, tensors: collections.abc.Sequence, t: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
         ...
@@ -69,8 +69,6 @@ def empty_state(like: numpy.ndarray, slot: typing.SupportsInt | typing.SupportsI
 def ewma(x: typing.Any, out: typing.Any, axis: typing.SupportsInt | typing.SupportsIndex, beta: typing.SupportsFloat | typing.SupportsIndex, bias_correction: bool) -> None:
     ...
 def forked() -> bool:
-    ...
-def has_openmp() -> bool:
     ...
 def isa() -> str:
     ...

@@ -28,7 +28,7 @@ def make_rule(kind: type[Rule], options: Mapping[str, object]) -> Rule:
     known = _options(kind)
     for name in options:
         if name not in known:
-            raise TypeError(f"{kind.name} must get options among lr, {', '.join(known)}, "
+            raise TypeError(f"{kind.name} takes the options lr, {', '.join(known)}, "
                             f"got {name!r}")
     return kind(**options)
 

@@ -7,8 +7,7 @@ from fastoptim import _core, checks
 
 __all__ = ["build_info", "get_num_threads", "set_num_threads"]
 
-# An OpenMP runtime that fails to start a thread ends the process, so a slip of the keyboard must
-# not ask for a million. Memory is at its limit long before this many.
+# A slip of the keyboard must not ask for a million. Memory is at its limit long before this many.
 MAX_THREADS = 1024
 
 
@@ -26,7 +25,7 @@ def set_num_threads(n: int) -> None:
 
     Raises:
         ValueError: n outside [1, 1024]. RuntimeError: more than one in a child forked from a
-        process that had imported fastoptim, where OpenMP cannot start threads.
+        process that had imported fastoptim, where all runs on one thread.
     """
     n = checks.integer("n", n, low=1, high=MAX_THREADS)
     if n > 1 and _core.forked():
@@ -50,7 +49,6 @@ def build_info() -> dict:
         "isa_available": _core.available_isas(),
         "isa_built": _core.built_isas(),
         "threads": _core.num_threads(),
-        "openmp": _core.has_openmp(),
         "compiler": _core.compiler(),
     }
 
@@ -93,7 +91,7 @@ def _default_num_threads(environ=os.environ) -> int:
         return int(ours)
     everyones = environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list: one a level
     if everyones.isdecimal() and len(everyones) <= 9 and 1 <= int(everyones) <= MAX_THREADS:
-        return int(everyones)  # another value is for OpenMP to complain of
+        return int(everyones)
     if hasattr(os, "sched_getaffinity"):
         allowed = len(os.sched_getaffinity(0))
     else:

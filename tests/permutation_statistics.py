@@ -194,7 +194,7 @@ def main():
     broken = dict(lag_differences(1, four_rounds, sizes=(1 << 20,)))
     name, z = max(broken.items(), key=lambda item: abs(item[1]))
     print(f"four rounds instead of eight: {z:+.1f} at {name}")
-    raise SystemExit(abs(worst[0][1]) > limit or abs(z) < 2 * limit)
+    raise SystemExit(int(abs(worst[0][1]) > limit or abs(z) < 2 * limit))
 
 
 if __name__ == "__main__":

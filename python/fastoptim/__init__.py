@@ -1,6 +1,8 @@
 """The optimizer step on CPU memory: fused, in place, equal to NumPy to the bit."""
 
-from fastoptim import _core, schedules
+from importlib import import_module
+
+from fastoptim import _core
 from fastoptim.averages import ewma
 from fastoptim.batches import MiniBatches, shuffle_
 from fastoptim.functional import adam_, momentum_, rmsprop_, sgd_
@@ -9,6 +11,13 @@ from fastoptim.permutation import Permutation
 from fastoptim.threads import build_info, get_num_threads, set_num_threads
 
 __version__ = _core.version()
+
+
+def __getattr__(name: str):
+    if name == "schedules":  # when first asked for: it would be a third of the import's time
+        return import_module("fastoptim.schedules")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "SGD",

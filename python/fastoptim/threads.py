@@ -1,7 +1,6 @@
 """How many threads the kernels use, and what was built."""
 
 import os
-from pathlib import Path
 
 from fastoptim import _core, checks
 
@@ -53,29 +52,39 @@ def build_info() -> dict:
     }
 
 
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")):
+def _numbers(*path: str) -> list[str]:
+    """The words of a small file; none if there is no such file."""
+    try:
+        with open(os.path.join(*path)) as file:
+            return file.read().split()
+    except FileNotFoundError:
+        return []
+
+
+def _cgroup_quota(root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> int | None:
     """Processors that the control group allows, rounded up; None without a limit."""
+    root = os.fspath(root)
     quotas = []
     try:
-        for line in own.read_text().splitlines():
+        with open(own) as file:
+            lines = file.read().splitlines()
+        for line in lines:
             _, controllers, path = line.split(":", 2)
             if controllers == "":  # version 2: every group up to the root may set a limit
-                group = root / path.lstrip("/")
-                for folder in (group, *group.parents):
-                    if (folder / "cpu.max").is_file():
-                        quota, period = (folder / "cpu.max").read_text().split()
-                        if quota != "max":
-                            quotas.append(-(-int(quota) // int(period)))
-                    if folder == root:
+                folder = os.path.join(root, path.strip("/")).rstrip("/")
+                while True:
+                    quota, period = _numbers(folder, "cpu.max") or ("max", "1")
+                    if quota != "max":
+                        quotas.append(-(-int(quota) // int(period)))
+                    if len(folder) <= len(root):
                         break
+                    folder = os.path.dirname(folder)
             elif "cpu" in controllers.split(","):  # version 1
-                for folder in (root / "cpu" / path.lstrip("/"), root / "cpu"):
-                    if (folder / "cpu.cfs_quota_us").is_file():
-                        quota = int((folder / "cpu.cfs_quota_us").read_text())
-                        period = int((folder / "cpu.cfs_period_us").read_text())
-                        if quota > 0:
-                            quotas.append(-(-quota // period))
-    except (OSError, ValueError):
+                for folder in (os.path.join(root, "cpu", path.strip("/")), f"{root}/cpu"):
+                    quota = int((_numbers(folder, "cpu.cfs_quota_us") or ["-1"])[0])
+                    if quota > 0:
+                        quotas.append(-(-quota // int(_numbers(folder, "cpu.cfs_period_us")[0])))
+    except (OSError, ValueError, IndexError):
         pass  # no control groups, or none that can be read: no limit known
     return max(1, min(quotas)) if quotas else None
 

@@ -5,12 +5,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
-#include <new>
+
+#include "memory.hpp"
 
 namespace fastoptim {
 namespace {
-
-constexpr std::size_t cache_line = 64;
 
 // Forks between this process and the first one: cheaper to ask for, batch by batch, than getpid.
 std::atomic<unsigned> forks{0};
@@ -45,9 +44,7 @@ char* BufferPool::take() {
       return buffer;
     }
   }
-  const std::size_t size = (std::size_t(bytes_) / cache_line + 1) * cache_line;
-  if (void* buffer = std::aligned_alloc(cache_line, size)) return static_cast<char*>(buffer);
-  throw std::bad_alloc();
+  return allocate(std::size_t(bytes_));
 }
 
 void BufferPool::give_back(char* buffer) noexcept {

@@ -169,7 +169,7 @@ void gather(const std::vector<Rows>& arrays, const Window& window, std::uint64_t
             Index count, const std::vector<char*>& batches, Index at, Index batch_rows) {
   Index bytes = 0;
   for (const Rows& array : arrays) bytes += array.row_bytes() * count;
-  parallel_for(count, bytes < serial_below, [&](Index begin, Index end) {
+  const auto gather_part = [&](Index begin, Index end) {
     std::uint64_t rows[index_block];
     for (Index k = begin; k < end; k += index_block) {
       const Index size = std::min(index_block, end - k);
@@ -177,7 +177,9 @@ void gather(const std::vector<Rows>& arrays, const Window& window, std::uint64_t
       for (std::size_t a = 0; a < arrays.size(); ++a)
         arrays[a].gather(rows, size, batches[a], at + k, batch_rows);
     }
-  });
+  };
+  // A piece long enough to ask for rows ahead of their copy.
+  parallel_for(count, bytes < serial_below, gather_part, 8 * prefetch_rows);
 }
 
 // Follows the cycles of the order. A bit a row says which places are filled.

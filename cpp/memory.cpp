@@ -27,17 +27,22 @@ std::size_t round_up(std::size_t size, std::size_t unit) { return (size + unit -
 
 }  // namespace
 
+char* allocate(std::size_t size) {
+  const std::size_t alignment = size >= huge_from ? huge_page : size >= page ? page : cache_line;
+  const std::size_t rounded = round_up(size + (size == 0), alignment);
+  void* const memory = std::aligned_alloc(alignment, rounded);
+  if (!memory) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  // A wish; no harm if refused.
+  if (alignment == huge_page) madvise(memory, rounded, MADV_HUGEPAGE);
+#endif
+  return static_cast<char*>(memory);
+}
+
 Placed allocate_state(std::size_t size, int slot) {
   const std::size_t offset = size < stagger_from ? 0 : (slot + 1) * stagger % page;
-  const std::size_t alignment =
-      size < stagger_from ? cache_line : size < huge_from ? page : huge_page;
-  const std::size_t rounded = round_up(offset + size + (size == 0), alignment);
-  void* const base = std::aligned_alloc(alignment, rounded);
-  if (!base) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-  if (alignment == huge_page) madvise(base, rounded, MADV_HUGEPAGE);  // a wish; no harm if refused
-#endif
-  return {base, static_cast<char*>(base) + offset};
+  char* const base = allocate(offset + size);
+  return {base, base + offset};
 }
 
 }  // namespace fastoptim

@@ -40,15 +40,15 @@ constexpr int spins = 500;
 // first (its memory lies close), then whatever is left of the others'.
 class Job {
  public:
-  Job(Index n, int shares, Body body, const void* context)
-      : n_(n), n_shares_(shares), body_(body), context_(context),
+  Job(Index n, int shares, Index grain, Body body, const void* context)
+      : n_(n), grain_(grain), n_shares_(shares), body_(body), context_(context),
         next_(std::make_unique<Next[]>(std::size_t(shares))) {}
 
   void work(int first) noexcept {
     for (int k = 0; k < n_shares_; ++k) {
       const int share = (first + k) % n_shares_;
       const Index begin = n_ * share / n_shares_, size = n_ * (share + 1) / n_shares_ - begin;
-      const Index piece = std::max<Index>(1, (size + pieces - 1) / pieces);
+      const Index piece = std::max(grain_, (size + pieces - 1) / pieces);
       for (;;) {
         const Index at = next_[share].value.fetch_add(piece, std::memory_order_relaxed);
         if (at >= size) break;
@@ -61,7 +61,7 @@ class Job {
   struct alignas(64) Next {  // a cache line each
     std::atomic<Index> value{0};
   };
-  const Index n_;
+  const Index n_, grain_;
   const int n_shares_;
   const Body body_;
   const void* const context_;
@@ -140,15 +140,15 @@ int num_threads() noexcept { return forked() ? 1 : threads.load(); }
 void set_num_threads(int n) noexcept { threads = n; }
 bool forked() noexcept { return in_forked_child; }
 
-void parallel_for(Index n, bool serial, Body body, const void* context) {
+void parallel_for(Index n, bool serial, Index grain, Body body, const void* context) {
 #ifdef FASTOPTIM_THREADS
   const int shares = int(std::min<Index>(n, num_threads()));
   if (!serial && shares > 1) {
-    Job job(n, shares, body, context);
+    Job job(n, shares, grain, body, context);
     if (pool().run(job, shares - 1)) return;
   }
 #else
-  (void)serial;
+  (void)serial, (void)grain;
 #endif
   if (n > 0) body(context, 0, n);
 }

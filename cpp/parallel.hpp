@@ -13,14 +13,14 @@ void set_num_threads(int n) noexcept;
 bool forked() noexcept;
 
 using Body = void (*)(const void* context, Index begin, Index end);
-void parallel_for(Index n, bool serial, Body body, const void* context);
+void parallel_for(Index n, bool serial, Index grain, Body body, const void* context);
 
-// Calls f(begin, end) on shares that together make [0, n), one a thread; on the calling thread
-// alone if serial. f must not throw.
+// Calls f(begin, end) on pieces that together make [0, n), no smaller than the grain unless a share
+// ends; on the calling thread alone if serial. f must not throw.
 template <class F>
-void parallel_for(Index n, bool serial, const F& f) {
+void parallel_for(Index n, bool serial, const F& f, Index grain = 1) {
   parallel_for(
-      n, serial,
+      n, serial, grain,
       [](const void* context, Index begin, Index end) {
         (*static_cast<const F*>(context))(begin, end);
       },

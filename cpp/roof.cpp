@@ -13,7 +13,6 @@ namespace fastoptim {
 namespace {
 
 constexpr Index page = 4096, huge_page = Index(2) << 20;
-constexpr Index item_sizes[n_storages] = {4, 8};
 
 Index round_up(Index x, Index to) { return (x + to - 1) / to * to; }
 

@@ -34,9 +34,11 @@ void WorkList::run(const Coefficients* groups) const noexcept {
 
 void WorkList::zero_states() const noexcept {
   for_blocks([](const Work& work, Index begin, Index end) {
-    for (int k = 0; k < work.n_states; ++k)
-      std::memset(work.tensor.operands[2 + k].data + begin * work.item_size, 0,
-                  (end - begin) * work.item_size);
+    for (int k = 0; k < work.n_states; ++k) {
+      const Operand& state = work.tensor.operands[2 + k];
+      const Index item_size = item_sizes[int(state.storage)];
+      std::memset(state.data + begin * item_size, 0, (end - begin) * item_size);
+    }
   });
 }
 

@@ -19,7 +19,6 @@ struct Work {
   Sweep sweep;
   int group;  // whose coefficients it takes
   int n_states;
-  Index item_size;  // of a state's elements, in bytes
 };
 
 class WorkList {

@@ -352,7 +352,10 @@ def test_a_state_dict_is_a_plain_copy_of_the_moment():
         assert np.array_equal(d["state"]["w"][name], x)
     del before["state"], d["state"]
     assert d == before == {
-        "format": 1, "rule": "adam", "t": 1, "lr": 0.5, "groups": [
+        "format": 1, "rule": "adam", "t": 1, "lr": 0.5,
+        "storage": {"state_dtype": None, "seed": 0, "rounding": "stochastic", "master": False,
+                    "uint16_is_bfloat16": False},
+        "groups": [
             {"params": ["w"], "lr": None, "weight_decay": 0.0, "decoupled": False,
              "maximize": False, "betas": (0.9, 0.999), "eps": 1e-4, "amsgrad": False}]}
 
@@ -452,12 +455,13 @@ def without(*path):
     return change
 
 
-A_STATE_DICT = r"a state_dict must hold \['format', 'rule', 't', 'lr', 'groups', 'state'\], got"
+A_STATE_DICT = (r"a state_dict must hold "
+                r"\['format', 'rule', 't', 'lr', 'storage', 'groups', 'state'\], got")
 
 
 @pytest.mark.parametrize("change, error, match", [
     *((without(key), ValueError, A_STATE_DICT)
-      for key in ("format", "rule", "t", "lr", "groups", "state")),
+      for key in ("format", "rule", "t", "lr", "storage", "groups", "state")),
     (lambda d: d.update(more=1), ValueError, A_STATE_DICT),
     (changed("format", to=2), ValueError, "format must be 1, got 2"),
     (changed("rule", to="adamw"), ValueError, "rule must be 'adam', got 'adamw'"),
@@ -572,7 +576,8 @@ def test_signatures_state_the_defaults(make):
     for option in set(opt.groups[0]) - {"params"}:
         assert signature.parameters[option].default == opt.groups[0][option]
         assert signature.parameters[option].kind == inspect.Parameter.KEYWORD_ONLY
-    assert set(signature.parameters) == {"params", "grads"} | set(opt.groups[0])
+    storage = {"state_dtype", "seed", "rounding", "master", "uint16_is_bfloat16"}
+    assert set(signature.parameters) == {"params", "grads"} | set(opt.groups[0]) | storage
     with pytest.raises(TypeError):
         make(np.ones(1), None, 0.1)
 

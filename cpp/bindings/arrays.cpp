@@ -1,6 +1,7 @@
 #include "arrays.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 
 namespace fastoptim {
@@ -85,6 +86,76 @@ Storage check_dtype(const py::array& x, const std::string& label) {
                        text(dtype));
 }
 
+namespace {
+
+constexpr const char* storage_names[] = {"float32", "float64", "bfloat16",
+                                         "float16", "int8",    "uint8"};
+
+// NumPy's; for bfloat16 that of uint16.
+constexpr int type_numbers[] = {11, 12, 4, 23, 1, 2};
+
+using Storages = std::vector<Storage>;
+
+Storages all_of(Role role, Storage parameter) {
+  constexpr auto f32 = Storage::float32, f64 = Storage::float64, bf16 = Storage::bfloat16,
+                 f16 = Storage::float16;
+  if (role == Role::parameter) return {f32, f64, bf16, f16};
+  if (role == Role::master) return {f32};
+  if (parameter == f64) return {f64};
+  if (role == Role::codes) return {Storage::signed8, Storage::unsigned8};
+  if (role == Role::state || parameter == f32) return {f32, bf16, f16};
+  return {parameter, f32};
+}
+
+std::string names_of(const Storages& storages) {
+  std::string list;
+  for (std::size_t k = 0; k < storages.size(); ++k)
+    list += (k == 0 ? "" : k + 1 < storages.size() ? ", " : " or ") +
+            std::string(storage_names[int(storages[k])]);
+  return list;
+}
+
+// The number under which ml_dtypes, where it is used, registered bfloat16 with NumPy.
+bool is_bfloat16(const py::dtype& dtype) {
+  constexpr int first_of_users = 256;
+  static std::atomic<int> number{-1};
+  if (dtype.num() < first_of_users) return false;
+  if (dtype.num() == number) return true;
+  if (dtype.itemsize() != 2 || text(dtype.attr("name")) != "bfloat16") return false;
+  number = dtype.num();
+  return true;
+}
+
+}  // namespace
+
+Storage check_storage(const py::array& x, const std::string& label, Role role, Storage parameter,
+                      const std::string& parameter_label, bool uint16_is_bfloat16) {
+  const py::dtype dtype = x.dtype();
+  const Storages allowed = all_of(role, parameter);
+  const bool native = is_native(dtype) || dtype.byteorder() == '|';  // one byte has no order
+  for (Storage storage : allowed) {
+    if (!native) break;
+    if (storage == Storage::bfloat16) {
+      if (is_bfloat16(dtype)) return storage;
+      if (!uint16_is_bfloat16) continue;
+    }
+    if (dtype.num() == type_numbers[int(storage)]) return storage;
+  }
+  std::string rule = label + " must have dtype " + names_of(allowed);
+  if (role == Role::parameter) rule += " in native byte order";
+  else if (allowed.size() == 1) rule += " like " + parameter_label;
+  else rule += " for " + parameter_label + " of " + storage_names[int(parameter)];
+  throw py::type_error(rule + ", got " + text(dtype));
+}
+
+const char* storage_name(Storage storage) { return storage_names[int(storage)]; }
+
+void check_shape(const py::array& x, const std::string& label, const py::array& like) {
+  if (!same_shape(x, like))
+    throw py::value_error(label + " must have shape " + shape_text(like) + ", got " +
+                          shape_text(x));
+}
+
 bool same_shape(const py::array& a, const py::array& b) {
   const Shape x = shape_of(a), y = shape_of(b);
   return x.n_axes == y.n_axes && std::equal(x.extents, x.extents + x.n_axes, y.extents);
@@ -98,9 +169,7 @@ void check_like(const py::array& x, const std::string& label, const py::array& l
       throw py::type_error(label + " must have dtype " + text(expected) + " like " + like_label +
                            ", got " + text(got));
   }
-  if (!same_shape(x, like))
-    throw py::value_error(label + " must have shape " + shape_text(like) + ", got " +
-                          shape_text(x));
+  check_shape(x, label, like);
 }
 
 void refuse_read_only(const std::string& label) {

@@ -17,8 +17,22 @@ namespace py = pybind11;
 // subclass, or what DLPack or the buffer protocol shows. TypeError if there is no such way.
 py::array as_array(py::handle x, const std::string& label);
 
-// TypeError if the array's dtype is not one that a parameter may have.
+// TypeError if the array's dtype is neither float32 nor float64.
 Storage check_dtype(const py::array& x, const std::string& label);
+
+// What an array of an optimizer is: the parameter, or what goes with one.
+enum class Role { parameter, gradient, state, codes, master };
+
+// How an array's elements are stored. TypeError if its dtype does not go with its role and the
+// parameter's storage. With uint16_is_bfloat16 a uint16 array holds bfloat16 patterns.
+Storage check_storage(const py::array& x, const std::string& label, Role role,
+                      Storage parameter = Storage::float32,
+                      const std::string& parameter_label = {}, bool uint16_is_bfloat16 = false);
+
+const char* storage_name(Storage storage);
+
+// ValueError if x has another shape than `like`.
+void check_shape(const py::array& x, const std::string& label, const py::array& like);
 
 // TypeError or ValueError if x has another dtype or shape than `like`.
 void check_like(const py::array& x, const std::string& label, const py::array& like,

@@ -44,39 +44,64 @@ BoundStep::Array::Array(py::array x, std::string name)
       shape(array.shape(), array.shape() + array.ndim()),
       strides(array.strides(), array.strides() + array.ndim()) {}
 
-BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t) : t_(t) {
+BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t,
+                     bool uint16_is_bfloat16)
+    : uint16_is_bfloat16_(uint16_is_bfloat16), t_(t) {
   for (py::handle rule : rules) groups_.push_back(make_group(rule.cast<py::tuple>()));
   coefficients_.resize(groups_.size());
 
   std::vector<Region> written;
+  fresh_storages_.resize(tensors.size());
   items_.resize(tensors.size());  // for good: regions and tensors point into the items
   std::vector<Work> works;
   for (std::size_t i = 0; i < items_.size(); ++i) {
-    const auto [index, labels, arrays] =
-        tensors[i].cast<std::tuple<int, std::vector<std::string>, std::vector<py::object>>>();
+    const auto [index, labels, arrays, scales] =
+        tensors[i].cast<std::tuple<int, std::vector<std::string>, std::vector<py::object>,
+                                   std::vector<py::array>>>();
     Group& group = groups_.at(index);
-    const std::size_t n_arrays = 2 + group.rule->n_states;
-    if (arrays.size() != n_arrays || labels.size() != n_arrays)
+    const std::size_t n_states = group.rule->n_states, n_arrays = 2 + n_states;
+    Item& item = items_[i];
+    item.master = arrays.size() == n_arrays + 1;
+    if ((arrays.size() != n_arrays && !item.master) || labels.size() != arrays.size() ||
+        (scales.size() != n_states && !scales.empty()))
       throw py::value_error(std::string(group.rule->name) + " takes " + std::to_string(n_arrays) +
                             " arrays a tensor, got " + std::to_string(arrays.size()));
-    Item& item = items_[i];
     item.bound = !arrays[1].is_none();
-    for (std::size_t k = 0; k < n_arrays; ++k)  // until one comes, the parameter stands for g
+    for (std::size_t k = 0; k < arrays.size(); ++k)  // until one comes, the parameter stands for g
       item.arrays.emplace_back(
           as_array(k == 1 && !item.bound ? arrays[0] : arrays[k], labels[k]), labels[k]);
 
     const Array& parameter = item.arrays[0];
-    const Storage storage = check_dtype(parameter.array, parameter.label);
-    if (storage == Storage::float32) group.in_float32 = true;
-    for (std::size_t k = 0; k < n_arrays; ++k) {
+    for (std::size_t k = 0; k < item.arrays.size(); ++k) {
       const Array& x = item.arrays[k];
-      if (k > 0) check_like(x.array, x.label, parameter.array, parameter.label);
+      const Role role = k == 0         ? Role::parameter
+                        : k == 1       ? Role::gradient
+                        : k >= n_arrays ? Role::master
+                        : scales.empty() ? Role::state
+                                         : Role::codes;
+      item.storages.push_back(check_storage(x.array, x.label, role,
+                                            k ? item.storages[0] : Storage::float32,
+                                            parameter.label, uint16_is_bfloat16_));
+      if (k > 0) check_shape(x.array, x.label, parameter.array);
       if (k == 1) continue;
       check_updatable(x.array, x.label);
       written.push_back(region_of(x.array, x.label));
     }
-    works.push_back({{}, group.rule->sweep[int(storage)], index, group.rule->n_states,
-                     parameter.array.itemsize()});
+    for (std::size_t k = 0; k < scales.size(); ++k)
+      item.scales.emplace_back(scales[k], "the scales of " + labels[2 + k]);
+    for (const Array& x : item.scales) {
+      const Index n_blocks = (parameter.array.size() + q8_block - 1) / q8_block;
+      if (check_storage(x.array, x.label, Role::codes) != Storage::unsigned8 ||
+          x.shape != std::vector<Index>(1, n_blocks) ||
+          (n_blocks > 1 && x.strides[0] != 1))
+        throw py::value_error(x.label + " must be " + std::to_string(n_blocks) + " bytes in a row");
+      written.push_back(region_of(x.array, x.label));
+    }
+    item.bound_storage = item.storages[1];
+    const bool in_float64 = item.storages[0] == Storage::float64;
+    if (!in_float64) group.in_float32 = true;
+    works.push_back({{}, group.rule->sweep[in_float64], index, int(n_states)});
+    works.back().tensor.number = i;
   }
   written_ = Written(std::move(written));
   for (std::size_t i = 0; i < items_.size(); ++i) {
@@ -111,7 +136,15 @@ void BoundStep::set_rule(std::size_t index, const py::tuple& rule) {
   groups_[index] = changed_group(index, rule);
 }
 
+void BoundStep::set_rounding(bool stochastic, std::uint64_t seed) {
+  const Turn turn(busy_);
+  stochastic_ = stochastic;
+  seed_ = seed;
+}
+
 void BoundStep::lay_out(Item& item, const py::array& grad, Tensor& tensor) {
+  // The rule works on the master, where there is one, and the parameter is a copy.
+  const std::size_t worked_on = item.master ? item.arrays.size() - 1 : 0;
   std::vector<const py::array*> arrays;
   std::vector<Strides> strides;
   for (const Array& x : item.arrays) {
@@ -121,8 +154,14 @@ void BoundStep::lay_out(Item& item, const py::array& grad, Tensor& tensor) {
   item.layout = make_layout(shape_of(*arrays[0]), strides);
   for (std::size_t k = 0; k < arrays.size(); ++k) {
     const bool plain = is_aligned(*arrays[k]) && item.layout.contiguous(k, strides[k].item_size);
-    tensor.operands[k] = {data_of(*arrays[k]), plain ? nullptr : item.layout.strides[k].data()};
+    Operand& operand = k == worked_on ? tensor.operands[0]
+                       : k == 0       ? tensor.copy
+                                      : tensor.operands[k];
+    operand = {data_of(*arrays[k]), plain ? nullptr : item.layout.strides[k].data(),
+               item.storages[k], nullptr};
   }
+  for (std::size_t k = 0; k < item.scales.size(); ++k)
+    tensor.operands[2 + k].scales = reinterpret_cast<std::uint8_t*>(data_of(item.scales[k].array));
   tensor.extents = item.layout.extents.data();
   tensor.n_axes = int(item.layout.extents.size());
   tensor.size = item.layout.size;
@@ -130,12 +169,26 @@ void BoundStep::lay_out(Item& item, const py::array& grad, Tensor& tensor) {
   item.grad_aligned = is_aligned(grad);
 }
 
-void BoundStep::use_gradient(Item& item, const py::array& grad, Tensor& tensor) {
+void BoundStep::use_gradient(Item& item, const py::array& grad, Storage storage, Tensor& tensor) {
+  const bool same_storage = item.storages[1] == storage;
+  item.storages[1] = storage;
   if (std::equal(item.grad_strides.begin(), item.grad_strides.end(), grad.strides()) &&
-      item.grad_aligned == is_aligned(grad))
+      item.grad_aligned == is_aligned(grad) && same_storage)
     tensor.operands[1].data = data_of(grad);
   else
     lay_out(item, grad, tensor);
+}
+
+Storage BoundStep::check_gradient(const Item& item, const py::array& grad) const {
+  const Array &parameter = item.arrays[0], &bound = item.arrays[1];
+  const Storage storage =
+      header(grad)->descr == parameter.dtype.ptr()  // the common case
+          ? item.storages[0]
+          : check_storage(grad, bound.label, Role::gradient, item.storages[0], parameter.label,
+                          uint16_is_bfloat16_);
+  check_shape(grad, bound.label, parameter.array);
+  written_.check_apart(grad, bound.label);
+  return storage;
 }
 
 void BoundStep::check_unchanged(const Array& x) {
@@ -158,7 +211,8 @@ void BoundStep::prepare(Index t, py::handle lr) {
     const double rate =
         shared ? PyFloat_AS_DOUBLE(lr.ptr()) : lr.cast<py::sequence>()[k].cast<double>();
     Coefficients c{group.maximize, group.decoupled ? 0 : group.weight_decay,
-                   group.decoupled ? 1 - rate * group.weight_decay : 1, {}};
+                   group.decoupled ? 1 - rate * group.weight_decay : 1, {}, stochastic_,
+                   seed_, std::uint64_t(t)};
     group.rule->coefficients(group.options, double(t), rate, c.rule);
     const auto fits = [&](double x) {
       return group.in_float32 ? std::isfinite(float(x)) : std::isfinite(x);
@@ -201,15 +255,21 @@ void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
       check_unchanged(arrays[k]);
       if (k != 1 && !is_writable(arrays[k].array)) refuse_read_only(arrays[k].label);
     }
+    for (const Array& x : items_[i].scales) {
+      check_unchanged(x);
+      if (!is_writable(x.array)) refuse_read_only(x.label);
+    }
     if (given) {
-      check_like(fresh_[i], arrays[1].label, arrays[0].array, arrays[0].label);
-      written_.check_apart(fresh_[i], arrays[1].label);
-    } else if (!items_[i].bound) {
+      fresh_storages_[i] = check_gradient(items_[i], fresh_[i]);
+    } else if (items_[i].bound) {
+      fresh_storages_[i] = items_[i].bound_storage;
+    } else {
       throw py::value_error(arrays[1].label + " must be given: no gradient is bound");
     }
   }
   for (std::size_t i = 0; i < items_.size(); ++i)
-    use_gradient(items_[i], given ? fresh_[i] : items_[i].arrays[1].array, work_[i].tensor);
+    use_gradient(items_[i], given ? fresh_[i] : items_[i].arrays[1].array, fresh_storages_[i],
+                 work_[i].tensor);
 
   if (work_.n_elements() < keep_gil_below) {
     work_.run(coefficients_.data());
@@ -232,7 +292,8 @@ py::tuple BoundStep::snapshot(const py::sequence& arrays) {
   return py::make_tuple(Index(t_), copies);
 }
 
-void BoundStep::restore(Index t, const py::sequence& rules, const py::sequence& copies) {
+void BoundStep::restore(Index t, const py::sequence& rules, const py::sequence& copies,
+                        bool stochastic, std::uint64_t seed) {
   const Turn turn(busy_);
   std::vector<Group> groups;
   for (py::handle rule : rules)
@@ -244,6 +305,8 @@ void BoundStep::restore(Index t, const py::sequence& rules, const py::sequence& 
     if (copy(to.ptr(), from.ptr()) < 0) throw py::error_already_set();
   }
   groups_ = std::move(groups);
+  stochastic_ = stochastic;
+  seed_ = seed;
   t_ = t;
 }
 

@@ -14,10 +14,12 @@ namespace fastoptim {
 class BoundStep {
  public:
   // rules: for each group of tensors (kernel's name, weight_decay, decoupled, maximize, the
-  // rule's own options). tensors: for each (group, labels, arrays), the arrays being the
-  // parameter, the gradient (None if it comes with each step) and the states; a label is what an
-  // error calls an array. t: steps taken before.
-  BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t);
+  // rule's own options). tensors: for each (group, labels, arrays, scales), the arrays being the
+  // parameter, the gradient (None if it comes with each step), the states, and, for a parameter of
+  // fewer bytes, perhaps its float32 master; a label is what an error calls an array; the scales
+  // of each state in q8, else none. t: steps taken before.
+  BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t,
+            bool uint16_is_bfloat16);
   BoundStep(const BoundStep&) = delete;
 
   // Takes a step. lr: a float for all groups, or a sequence with one for each. grads: a sequence
@@ -29,15 +31,19 @@ class BoundStep {
   // Replaces a group's options; the kernel stays.
   void set_rule(std::size_t group, const py::tuple& rule);
 
+  // How what is stored in fewer bytes is rounded. To nearest until this is called.
+  void set_rounding(bool stochastic, std::uint64_t seed);
+
   // Fills states that empty_state made.
   void zero_states() { work_.zero_states(); }
 
   // The steps taken, and copies of arrays: all of one moment.
   py::tuple snapshot(const py::sequence& arrays);
 
-  // Sets the count and every group's options, and copies arrays over the states: (destination,
-  // source) pairs that were checked by the caller.
-  void restore(Index t, const py::sequence& rules, const py::sequence& copies);
+  // Sets the count, every group's options and the rounding, and copies arrays over the states:
+  // (destination, source) pairs that were checked by the caller.
+  void restore(Index t, const py::sequence& rules, const py::sequence& copies, bool stochastic,
+               std::uint64_t seed);
 
   Index t() const { return t_; }  // steps taken
 
@@ -62,8 +68,12 @@ class BoundStep {
     Array(py::array x, std::string name);
   };
   struct Item {
-    std::vector<Array> arrays;  // in the order of Tensor::operands; the parameter stands in for
+    std::vector<Array> arrays;  // in the order in which they came; the parameter stands in for
     bool bound;                 // a gradient that is not bound, but comes with each step
+    std::vector<Storage> storages;  // of each; the gradient's is that of the last step
+    Storage bound_storage;          // the gradient's, if it is bound
+    std::vector<Array> scales;      // of the states in q8: of all of them or none
+    bool master;                    // whether the last array is one
     Layout layout;
     std::vector<Index> grad_strides;  // that the layout was made for
     bool grad_aligned;
@@ -72,8 +82,9 @@ class BoundStep {
   static Group make_group(const py::tuple& rule);
   Group changed_group(std::size_t group, const py::tuple& rule) const;
   static void check_unchanged(const Array& x);
+  Storage check_gradient(const Item& item, const py::array& grad) const;
   static void lay_out(Item& item, const py::array& grad, Tensor& tensor);
-  static void use_gradient(Item& item, const py::array& grad, Tensor& tensor);
+  static void use_gradient(Item& item, const py::array& grad, Storage storage, Tensor& tensor);
   void prepare(Index t, py::handle lr);
 
   std::vector<Group> groups_;
@@ -82,6 +93,10 @@ class BoundStep {
   WorkList work_;
   Written written_;
   std::vector<py::array> fresh_;  // gradients of the step that is under way
+  std::vector<Storage> fresh_storages_;
+  bool uint16_is_bfloat16_;
+  bool stochastic_ = false;
+  std::uint64_t seed_ = 0;
   std::atomic<Index> t_;
   std::atomic<bool> busy_{false};
 };

@@ -18,14 +18,17 @@ namespace {
 
 // An uninitialised array of like's shape and dtype whose elements lie one after another in the
 // order in which like's do.
-py::array empty_state(const py::array& like, int slot) {
+py::array empty_state(const py::array& like, const py::object& dtype_object, int slot) {
+  const py::dtype dtype = py::dtype::from_args(dtype_object);
   const Shape shape = shape_of(like);
-  const Placed placed = allocate_state(like.nbytes(), slot);
+  const Index item_size = dtype.itemsize(), n_bytes = like.size() * item_size;
+  const Placed placed = allocate_state(n_bytes, slot);
   const py::capsule capsule(placed.base, [](void* base) { std::free(base); });
   // An array between the two: NumPy lets a view be made writable again, a capsule's owner not.
-  const py::array owner(py::dtype("u1"), {like.nbytes()}, {}, placed.data, capsule);
-  return py::array(like.dtype(), std::vector<Index>(shape.extents, shape.extents + shape.n_axes),
-                   compact_strides(shape, strides_of(like)), placed.data, owner);
+  const py::array owner(py::dtype("u1"), {n_bytes}, {}, placed.data, capsule);
+  return py::array(dtype, std::vector<Index>(shape.extents, shape.extents + shape.n_axes),
+                   compact_strides(shape, {strides_of(like).strides, item_size}), placed.data,
+                   owner);
 }
 
 void ewma(const py::object& x_object, const py::object& out_object, int axis, double beta,
@@ -72,27 +75,31 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   kernels();  // a wrong FASTOPTIM_ISA fails the import, not the first step
 
   py::class_<BoundStep>(m, "Step")
-      .def(py::init<const py::sequence&, const py::sequence&, Index>(), py::arg("rules"),
-           py::arg("tensors"), py::arg("t") = 0)
+      .def(py::init<const py::sequence&, const py::sequence&, Index, bool>(), py::arg("rules"),
+           py::arg("tensors"), py::arg("t") = 0, py::arg("uint16_is_bfloat16") = false)
       .def("run", &BoundStep::run, py::arg("lr"), py::arg("grads"), py::arg("t"))
       .def("set_rule", &BoundStep::set_rule, py::arg("group"), py::arg("rule"))
+      .def("set_rounding", &BoundStep::set_rounding, py::arg("stochastic"), py::arg("seed"))
       .def("zero_states", &BoundStep::zero_states)
       .def("snapshot", &BoundStep::snapshot, py::arg("arrays"))
       .def("restore", &BoundStep::restore, py::arg("t"), py::arg("rules"),
-           py::arg("copies"))
+           py::arg("copies"), py::arg("stochastic"), py::arg("seed"))
       .def_property_readonly("t", &BoundStep::t);
 
   m.def("as_array", &as_array, py::arg("x"), py::arg("label"));
   m.def(
       "check_parameter",
-      [](const py::array& x, const std::string& label) {
-        check_dtype(x, label);
+      [](const py::array& x, const std::string& label, bool uint16_is_bfloat16) {
+        const Storage storage =
+            check_storage(x, label, Role::parameter, {}, {}, uint16_is_bfloat16);
         check_updatable(x, label);
+        return storage_name(storage);
       },
-      py::arg("x"), py::arg("label"));
+      py::arg("x"), py::arg("label"), py::arg("uint16_is_bfloat16") = false);
+  m.def("check_updatable", &check_updatable, py::arg("x"), py::arg("label"));
   m.def("check_like", &check_like, py::arg("x"), py::arg("label"), py::arg("like"),
         py::arg("like_label"));
-  m.def("empty_state", &empty_state, py::arg("like"), py::arg("slot"));
+  m.def("empty_state", &empty_state, py::arg("like"), py::arg("dtype"), py::arg("slot"));
   m.def("ewma", &ewma, py::arg("x"), py::arg("out"), py::arg("axis"), py::arg("beta"),
         py::arg("bias_correction"));
 

@@ -17,23 +17,31 @@ constexpr int max_options = 5;
 constexpr int max_coefficients = 8;
 constexpr int max_axes = 64;  // NumPy's limit
 
-// How an element is stored. The compute type is the same for both.
-enum class Storage : std::uint8_t { float32, float64 };
-constexpr int n_storages = 2;
+// How an element is stored. The first two are also what a rule computes in: float64 in itself,
+// all others in float32. The last two are q8, for states only: the codes of blocks of q8_block
+// elements that share a scale.
+enum class Storage : std::uint8_t { float32, float64, bfloat16, float16, signed8, unsigned8 };
+constexpr int n_compute_types = 2;
+constexpr Index item_sizes[] = {4, 8, 2, 2, 1, 1};
+constexpr Index q8_block = 128;
 
-// One array of a tensor. Without strides its elements lie one after another.
+// One array of a tensor. Without strides its elements lie one after another, as q8 always does.
 struct Operand {
   char* data = nullptr;
   const Index* strides = nullptr;  // bytes, one per axis
+  Storage storage = Storage::float32;
+  std::uint8_t* scales = nullptr;  // of q8: an exponent a block
 };
 
 // A parameter with all that goes with it: operands[0] is the parameter, [1] the gradient, the
 // rest are states. Elements are counted in C order of the axes.
 struct Tensor {
   Operand operands[max_operands];
+  Operand copy;  // where there is one, the parameter is written out here too, rounded to nearest
   const Index* extents = nullptr;
   int n_axes = 0;
   Index size = 0;
+  std::uint64_t number = 0;  // its place in the list: random bits depend on it
 };
 
 // What a step multiplies by: computed in double once a step, and rounded once to the compute type
@@ -43,6 +51,8 @@ struct Coefficients {
   double l2;      // then g = g + l2*p, where l2 is not 0
   double decay;   // p = p*decay, before the rule: decoupled weight decay
   double rule[max_coefficients];
+  bool stochastic;           // how what is stored in fewer bytes is rounded
+  std::uint64_t seed, step;  // random bits depend on both
 };
 
 // A rule's coefficients of step t, counted from 1, from its options and the learning rate.
@@ -57,7 +67,7 @@ struct RuleKernels {
   int n_states;
   int n_options;
   MakeCoefficients coefficients;
-  Sweep sweep[n_storages];
+  Sweep sweep[n_compute_types];
 };
 
 // A block of series, all stepped through time together: element (time, series) of x lies at
@@ -89,8 +99,8 @@ struct Kernels {
   const char* isa;
   const RuleKernels* rules;
   int n_rules;
-  Ewma ewma[n_storages];
-  RoofLoop roof[n_storages][max_states + 1];  // by the number of states
+  Ewma ewma[n_compute_types];
+  RoofLoop roof[n_compute_types][max_states + 1];  // by the number of states
   Feistel feistel, feistel_inverse;
 };
 

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from fastoptim import _core
+from fastoptim import _core, storage
 from fastoptim.averages import ewma
 from fastoptim.batches import MiniBatches, shuffle_
 from fastoptim.functional import adam_, momentum_, rmsprop_, sgd_
@@ -39,4 +39,5 @@ __all__ = [
     "set_num_threads",
     "sgd_",
     "shuffle_",
+    "storage",
 ]

@@ -1,13 +1,20 @@
-"""One step on arrays that the caller keeps; the trailing underscore says: in place."""
+"""One step on arrays that the caller keeps; the trailing underscore says: in place.
+
+Arrays may be of fewer bytes, as in Optimizer; `seed` and `rounding` are then options too. q8 is
+for optimizers, which keep the scales.
+"""
 
 from fastoptim import _core, checks
 from fastoptim.optimizers import make_rule
 from fastoptim.rules import AdamRule, MomentumRule, RMSPropRule, Rule, SGDRule
+from fastoptim.storage import StorageOptions
 
 __all__ = ["adam_", "momentum_", "rmsprop_", "sgd_"]
 
 
 def _step(kind: type[Rule], p, g, states: dict, t: int, lr: float, options: dict) -> None:
+    rounding = {name: options.pop(name) for name in ("seed", "rounding") if name in options}
+    storage = StorageOptions(**rounding)
     rule = make_rule(kind, options)
     t = checks.integer("t", t, low=1, high=checks.MAX_STEPS)
     lr = checks.number("lr", lr)
@@ -17,8 +24,10 @@ def _step(kind: type[Rule], p, g, states: dict, t: int, lr: float, options: dict
             raise ValueError(f"{name} must be {needed} with these options, got "
                              f"{'None' if x is None else 'an array'}")
     states = {name: x for name, x in states.items() if x is not None}
-    tensor = (0, ["p", "g", *states], [p, g, *states.values()])
-    _core.Step([rule.compiled], [tensor], t - 1).run(lr, None, None)
+    tensor = (0, ["p", "g", *states], [p, g, *states.values()], [])
+    step = _core.Step([rule.compiled], [tensor], t - 1)
+    step.set_rounding(storage.stochastic, storage.seed)
+    step.run(lr, None, None)
 
 
 def sgd_(p, g, *, lr=SGDRule.lr, **options) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastoptim import _core, checks, parameters
 from fastoptim.rules import AdamRule, AdamWRule, MomentumRule, RMSPropRule, Rule, SGDRule
+from fastoptim.storage import StorageOptions, check_blocks, make_states, patterns
 
 __all__ = ["SGD", "Adam", "AdamW", "Momentum", "Optimizer", "RMSProp"]
 
@@ -19,8 +20,8 @@ def _check_lr(lr: object) -> float | Callable[[int], float]:
     return lr if callable(lr) else checks.number("lr", lr)
 
 
-def _options(rule: Rule | type[Rule]) -> list[str]:
-    return [field.name for field in fields(rule)]
+def _options(kind) -> list[str]:
+    return [field.name for field in fields(kind)]
 
 
 def make_rule(kind: type[Rule], options: Mapping[str, object]) -> Rule:
@@ -124,7 +125,7 @@ class Optimizer:
     def __init_subclass__(cls) -> None:
         keyword = [Parameter("lr", Parameter.KEYWORD_ONLY, default=cls.Rule.lr)]
         keyword += [Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default)
-                    for field in fields(cls.Rule)]
+                    for field in (*fields(cls.Rule), *fields(StorageOptions))]
         cls.__signature__ = Signature([
             Parameter("params", Parameter.POSITIONAL_OR_KEYWORD),
             Parameter("grads", Parameter.POSITIONAL_OR_KEYWORD, default=None),
@@ -135,9 +136,12 @@ class Optimizer:
         if not hasattr(self, "Rule"):
             raise TypeError("Optimizer is what all have in common: use SGD, Momentum, RMSProp, "
                             "Adam or AdamW")
+        storage = {name: options.pop(name) for name in _options(StorageOptions) if name in options}
+        self._storage = StorageOptions(**storage)
         rule = make_rule(self.Rule, options)
         self._lr = _check_lr(self.Rule.lr if lr is None else lr)
         self._params: dict[str | int, np.ndarray] = {}
+        self._stored: dict[str | int, str] = {}  # as what: float32, ...
         self._groups: list[_Members] = []
         if parameters.is_groups(params):
             for given in params:
@@ -157,14 +161,19 @@ class Optimizer:
         for k, group in enumerate(self._groups):
             for name in group.names:
                 p = self._params[name]
-                states = {s: _core.empty_state(p, slot)
-                          for slot, s in enumerate(group.rule.states)}
-                self._state[name] = states
                 labels = [f"parameter {name!r}", f"grad {name!r}"]
-                labels += [f"state {s!r} of {name!r}" for s in states]
-                tensors.append((k, labels, [p, ordered[len(tensors)], *states.values()]))
+                states = make_states(self._storage, group.rule, p, self._stored[name], labels[0])
+                self._state[name] = states.shown
+                arrays = [p, ordered[len(tensors)], *states.arrays.values()]
+                labels += [f"state {s!r} of {name!r}" for s in states.arrays]
+                if states.master is not None:
+                    arrays.append(states.master)
+                    labels.append(f"the master of {name!r}")
+                tensors.append((k, labels, arrays, list(states.scales.values())))
         self._note_rates()
-        self._core = _core.Step([group.rule.compiled for group in self._groups], tensors)
+        self._core = _core.Step([group.rule.compiled for group in self._groups], tensors, 0,
+                                self._storage.uint16_is_bfloat16)
+        self._core.set_rounding(self._storage.stochastic, self._storage.seed)
         self._core.zero_states()
 
     def _add_group(self, given: dict, options: dict) -> None:
@@ -182,7 +191,9 @@ class Optimizer:
             if name in self._params:
                 raise ValueError(f"{label} must stand in one group only, got two")
             array = _core.as_array(x, label)
-            _core.check_parameter(array, label)  # before a state of its size is allocated
+            # Before a state of its size is allocated.
+            self._stored[name] = _core.check_parameter(array, label,
+                                                       self._storage.uint16_is_bfloat16)
             self._params[name] = array
             names.append(name)
         self._groups.append(_Members(rule, lr, names))
@@ -273,6 +284,7 @@ class Optimizer:
             "rule": self.Rule.name,
             "t": t,
             "lr": SCHEDULE if callable(self._lr) else self._lr,
+            "storage": self._storage.as_dict(),
             "groups": [
                 {"params": list(group.names),
                  "lr": SCHEDULE if callable(group.lr) else group.lr,
@@ -293,12 +305,13 @@ class Optimizer:
         Raises:
             TypeError, ValueError: what differs, by name. Nothing has changed then.
         """
-        _check_names(d, ("format", "rule", "t", "lr", "groups", "state"), "a state_dict")
+        _check_names(d, ("format", "rule", "t", "lr", "storage", "groups", "state"), "a state_dict")
         for what, expected in (("format", FORMAT), ("rule", self.Rule.name)):
             if d[what] != expected:
                 raise ValueError(f"{what} must be {expected!r}, got {d[what]!r}")
         t = checks.integer("t", d["t"], low=0, high=checks.MAX_STEPS)
         lr = d["lr"] if d["lr"] == SCHEDULE else checks.number("lr", d["lr"])
+        storage = self._storage.resumed(d["storage"])
 
         if not isinstance(d["groups"], (list, tuple)) or len(d["groups"]) != len(self._groups):
             raise ValueError(f"groups must be a list of {len(self._groups)}, got {d['groups']!r}")
@@ -324,12 +337,16 @@ class Optimizer:
             _check_names(given, states, f"state of {name!r}")
             for s, x in states.items():
                 label = f"state {s!r} of {name!r}"
-                _core.check_parameter(x, label)  # it may have been locked meanwhile
+                _core.check_updatable(x, label)  # it may have been locked meanwhile
                 source = _core.as_array(given[s], label)
+                check_blocks(x, source, label)
+                x, source = patterns(x), patterns(source)
                 _core.check_like(source, label, x, f"parameter {name!r}")
                 copies.append((x, source))
 
-        self._core.restore(t, [rule.compiled for rule in rules], copies)
+        self._core.restore(t, [rule.compiled for rule in rules], copies, storage.stochastic,
+                           storage.seed)
+        self._storage = storage
         if lr != SCHEDULE and not callable(self._lr):
             self._lr = lr
         for group, rule, rate in zip(self._groups, rules, rates):
@@ -349,6 +366,7 @@ class Optimizer:
         options = [f"{name}={value!r}" for name, value in asdict(self._groups[0].rule).items()]
         if len(self._groups) > 1:
             options = [f"{len(self._groups)} groups"]
+        options += self._storage.changed()
         size = sum(p.size for p in self._params.values())
         state = sum(x.nbytes for states in self._state.values() for x in states.values())
         return (f"{type(self).__name__}({', '.join([lr, *options])}; t={self.t}, "

@@ -41,6 +41,11 @@ class Rule:
         return ()
 
     @property
+    def squares(self) -> tuple[str, ...]:
+        """Those of the states that are never negative."""
+        return ()
+
+    @property
     def own_options(self) -> tuple[float, ...]:
         """What the kernel's coefficients are made of, beside what all rules have."""
         return ()
@@ -125,6 +130,10 @@ class RMSPropRule(Rule):
         return ("s",) + ("mean",) * self.centered + ("velocity",) * (self.momentum > 0)
 
     @property
+    def squares(self) -> tuple[str, ...]:
+        return ("s",)
+
+    @property
     def own_options(self) -> tuple[float, ...]:
         return (self.beta, self.eps, self.momentum, self.bias_correction, self.eps_inside_sqrt)
 
@@ -157,6 +166,10 @@ class AdamRule(Rule):
     @property
     def states(self) -> tuple[str, ...]:
         return ("m", "v") + ("v_max",) * self.amsgrad
+
+    @property
+    def squares(self) -> tuple[str, ...]:
+        return ("v", "v_max")
 
     @property
     def own_options(self) -> tuple[float, ...]:

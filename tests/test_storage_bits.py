@@ -1,0 +1,197 @@
+"""Steps on elements of fewer bytes equal tests/reference_storage.py byte for byte."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import fastoptim as fo
+
+import reference_storage
+from cases import OPTIMIZERS, OPTIONS, SHARED, name_of
+
+NUMPY = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16),
+         "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+STATES = ("float32", "bfloat16", "float16", "q8")
+
+# (parameter, gradient, state)
+COMBINATIONS = [(p, g, s) for p, g in [("float32", "float32"), ("float32", "bfloat16"),
+                                       ("float32", "float16"), ("bfloat16", "bfloat16"),
+                                       ("bfloat16", "float32"), ("float16", "float16"),
+                                       ("float16", "float32")]
+                for s in STATES][1:]
+# Every kernel, with what all rules share spread over them.
+CASES = [
+    ("sgd", {}),
+    ("momentum", {}),
+    ("momentum", {"nesterov": True, **SHARED[0]}),
+    ("rmsprop", {}),
+    ("rmsprop", {"momentum": 0.9, **SHARED[1]}),
+    ("rmsprop", {"centered": True}),
+    ("rmsprop", {"centered": True, "momentum": 0.9}),
+    ("adam", {}),
+    ("adam", {"amsgrad": True, **SHARED[2]}),
+    ("adamw", {}),
+]
+assert all(rule in OPTIONS for rule, _ in CASES)
+# A q8 block and a thread's block, with short last ones.
+SIZES = (0, 1, 129, 3000, 33_001)
+each_combination = pytest.mark.parametrize("dtypes", COMBINATIONS, ids="-".join)
+
+
+def values(n, seed, steps):
+    """A parameter and gradients of many magnitudes, some of them zero."""
+    rng = np.random.default_rng((n, seed))
+    scale = 10.0 ** rng.uniform(-5, 1, n)
+    gradients = [((rng.random(n) - 0.5) * scale * (rng.random(n) < 0.9)).astype(np.float32)
+                 for _ in range(steps)]
+    return rng.standard_normal(n).astype(np.float32), gradients
+
+
+def stored(x, dtype):
+    """float32, or 16-bit patterns."""
+    return x if dtype == "float32" else reference_storage.ENCODE[dtype](x)
+
+
+def plain(x):
+    """An array's bytes in the order of its elements, bfloat16 and the like as integers."""
+    return np.ascontiguousarray(x).view(f"u{x.itemsize}")
+
+
+def digest(p, states):
+    sha = hashlib.sha256(plain(p).tobytes())
+    for name in sorted(states):
+        sha.update(name.encode() + plain(states[name]).tobytes())
+    return sha.hexdigest()
+
+
+def run_reference(case, dtypes, n, rounding="stochastic", seed=3, steps=6):
+    """Two tensors: (p, states) of the second."""
+    rule, options = case
+    p, gradients = values(n, 0, steps)
+    p, s = stored(p, dtypes[0]), {}
+    squares = {"rmsprop": ("s",), "adam": ("v", "v_max"), "adamw": ("v", "v_max")}.get(rule, ())
+    for t, g in enumerate(gradients, 1):
+        p = reference_storage.step(OPTIMIZERS[rule][1], p, stored(g, dtypes[1]), s, t,
+                                   dtypes=dtypes, squares=squares, seed=seed, tensor=1,
+                                   rounding=rounding, **options)
+    return p, s
+
+
+def make(x, dtype, like=None):
+    """x in NumPy's dtype, in an array of its own or in `like`."""
+    made = np.empty(x.shape, NUMPY[dtype]) if like is None else like
+    made[...] = stored(x, dtype).view(NUMPY[dtype]).reshape(made.shape)
+    return made
+
+
+def run_fastoptim(case, dtypes, n, rounding="stochastic", seed=3, steps=6, p=None, g=None):
+    rule, options = case
+    initial, gradients = values(n, 0, steps)
+    p = make(initial, dtypes[0], p)
+    g = np.empty(p.shape, NUMPY[dtypes[1]]) if g is None else g
+    first = np.zeros(5, NUMPY[dtypes[0]])
+    optimizer = OPTIMIZERS[rule][0]([first, p], [first.copy(), g], state_dtype=dtypes[2],
+                                    rounding=rounding, seed=seed, **options)
+    for t, values_of_g in enumerate(gradients):
+        make(values_of_g, dtypes[1], g)
+        if t == steps // 2:  # resumed by another, made with another seed
+            saved = optimizer.state_dict()
+            optimizer = OPTIMIZERS[rule][0]([first, p], [first.copy(), g], state_dtype=dtypes[2],
+                                            **options)
+            optimizer.load_state_dict(saved)
+        optimizer.step()
+    return p, optimizer.state[1]
+
+
+def assert_same(got, expected):
+    p, states = got
+    assert states.keys() == expected[1].keys()
+    for name, x, y in [("p", p, expected[0]),
+                       *((name, states[name], expected[1][name]) for name in states)]:
+        x, y = plain(x).ravel(), plain(y)
+        differ = np.flatnonzero(x != y)
+        assert not differ.size, f"{name} differs at {differ[:5]} of {x.size}: {x} != {y}"
+
+
+@pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
+@each_combination
+def test_every_rule_and_combination(dtypes, rounding):
+    for case in CASES:
+        for n in (0, 1, 129, 3000):
+            assert_same(run_fastoptim(case, dtypes, n, rounding),
+                        run_reference(case, dtypes, n, rounding))
+
+
+# The same on every instruction set and for every number of threads.
+
+LARGE = 33_001  # elements: enough for every thread to take part
+BROAD = [(case, dtypes) for k, case in enumerate(CASES)
+         for dtypes in COMBINATIONS[k % 3::3]]
+
+
+def print_digests():
+    print(json.dumps({"isa": fo.build_info()["isa"], "threads": fo.get_num_threads(), "digests": [
+        digest(*run_fastoptim(case, dtypes, LARGE, steps=2)) for case, dtypes in BROAD]}))
+
+
+@pytest.fixture(scope="module")
+def expected_digests():
+    return [digest(*run_reference(case, dtypes, LARGE, steps=2)) for case, dtypes in BROAD]
+
+
+@pytest.mark.parametrize("threads", (1, 2, 3, 7))
+@pytest.mark.parametrize("isa", fo.build_info()["isa_available"])
+def test_all_instruction_sets_and_threads(isa, threads, expected_digests):
+    done = subprocess.run(
+        [sys.executable, "-c", "import test_storage_bits as test; test.print_digests()"],
+        cwd=Path(__file__).parent, check=True, capture_output=True, text=True,
+        env={**os.environ, "FASTOPTIM_ISA": isa, "FASTOPTIM_NUM_THREADS": str(threads)},
+    )
+    got = json.loads(done.stdout)
+    assert (got["isa"], got["threads"]) == (isa, threads)
+    differ = [f"{name_of(case)} {dtypes}" for (case, dtypes), x, y
+              in zip(BROAD, got["digests"], expected_digests) if x != y]
+    assert not differ
+
+
+# The shape of a base, and the 1000 elements of it that are the parameter, in the order of walk.
+LAYOUTS = {
+    "F-ordered": ((40, 25), lambda base: base.T, lambda x: x.T),
+    "every third": (3000, lambda base: base[::3], lambda x: x),
+    "backwards": (1000, lambda base: base[::-1], lambda x: x),
+    "a block": ((14, 20, 16), lambda base: base[2:12, 0:20:2, 1:11], lambda x: x),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout):
+    shape, view, in_order = LAYOUTS[layout]
+    for k, dtypes in enumerate(COMBINATIONS):
+        case = CASES[k % len(CASES)]
+        base = np.full(shape, 77, NUMPY[dtypes[0]])
+        p = view(base)
+        g = np.zeros((*p.shape, 3), NUMPY[dtypes[1]])[..., 1]
+        got_p, states = run_fastoptim(case, dtypes, 1000, p=in_order(p), g=in_order(g))
+        assert_same((got_p, states), run_reference(case, dtypes, 1000))
+        p[...] = 77
+        assert (base == NUMPY[dtypes[0]].type(77)).all(), "a neighbour was written"
+
+
+@pytest.mark.parametrize("offset", (1, 2, 3, 6, 7))
+def test_every_alignment(offset):
+    for k, dtypes in enumerate(COMBINATIONS):
+        case = CASES[k % len(CASES)]
+        arrays = []
+        for dtype in dtypes[:2]:
+            memory = np.zeros(1000 * NUMPY[dtype].itemsize + 64, np.uint8)
+            start = -memory.ctypes.data % 64 + offset
+            arrays.append(memory[start:start + 1000 * NUMPY[dtype].itemsize].view(NUMPY[dtype]))
+        assert_same(run_fastoptim(case, dtypes, 1000, p=arrays[0], g=arrays[1]),
+                    run_reference(case, dtypes, 1000))

@@ -1,7 +1,7 @@
 """The definition of right for elements that are stored in fewer bytes, in plain NumPy.
 
-A codec is a pair: `decode` gives float32, `encode` takes float32 and `draws`, 16 random bits an
-element as integers, or None to round to nearest. `step` makes a low-precision step of any rule
+A codec is a pair: `decode` gives float32, `encode` takes float32 and `draws`, a function from a
+number of bits to an integer of so many random bits for each element, or None to round to nearest. `step` makes a low-precision step of any rule
 in reference.py: decode, the rule in float32, encode.
 """
 
@@ -29,15 +29,21 @@ def hash32(x):
     return x ^ (x >> U32(15))
 
 
-def draws(seed, t, tensor, n, number):
-    """16 bits for each of n elements: those of the `number`-th operand that is rounded."""
-    key = mix64(mix64(seed) + t & MASK)
-    key = mix64(key + tensor & MASK)
-    word, half = divmod(number, 2)
-    index = np.arange(n, dtype=np.uint64)
-    high, low = (index >> np.uint64(32)).astype(U32), index.astype(U32)
-    start = U32(key >> (32 * word) & 0xFFFFFFFF) ^ (high * U32(0x9E3779B9))
-    return hash32(start + low) >> U32(16 * half) & U32(0xFFFF)
+def random_bits(seed, t, tensor, n, number):
+    """The draws of n elements for the `number`-th operand that is rounded.
+
+    Two operands share a word: the first takes its uppermost bits, the second its lowest. Another
+    two take those of a second word, made from the first.
+    """
+    key = mix64(mix64(mix64(seed) + t & MASK) + tensor & MASK)
+    index = np.arange(n, dtype=np.uint64) + np.uint64(key)
+    words = hash32(index.astype(U32) ^ (index >> np.uint64(32)).astype(U32))
+    if number >= 2:
+        words = words * U32(0x2C1B3C6D)
+        words = words ^ (words >> U32(15))
+    if number % 2 == 0:
+        return lambda bits: words >> U32(32 - bits)
+    return lambda bits: words & U32((1 << bits) - 1)
 
 
 # bfloat16: the upper half of a float32. Every NaN is stored as 7fc0.
@@ -48,7 +54,7 @@ def decode_bfloat16(codes):
 
 def encode_bfloat16(x, draws=None):
     u = x.view(U32)
-    add = U32(0x7FFF) + (u >> U32(16) & U32(1)) if draws is None else draws
+    add = U32(0x7FFF) + (u >> U32(16) & U32(1)) if draws is None else draws(16)
     return np.where(np.isnan(x), U32(0x7FC0), u + add >> U32(16)).astype(np.uint16)
 
 
@@ -66,11 +72,11 @@ def encode_float16(x, draws=None):
             magnitude = np.abs(x).astype(np.float64)
             _, exponent = np.frexp(np.where(np.isfinite(x), magnitude, 1))
             quantum = np.ldexp(1.0, np.maximum(exponent - 1, -14) - 10)
-            # Where normal, 13 bits are cut off and as many are drawn; below, 16 bits, and what
-            # lies under 2^-40 is dropped.
+            # Where normal, 13 bits are cut off and as many are drawn; below, 16 are drawn, and
+            # what lies under 2^-40 is dropped.
             units = magnitude / quantum
             units = np.where(magnitude < 2.0**-14, np.floor(units * 2**16) / 2**16, units)
-            drawn = np.where(magnitude < 2.0**-14, draws / 2**16, (draws >> U32(3)) / 2**13)
+            drawn = np.where(magnitude < 2.0**-14, draws(16) / 2**16, (draws(16) >> U32(3)) / 2**13)
             rounded = np.copysign(np.floor(units + drawn) * quantum, x).astype(np.float16)
             nearest = np.where(magnitude <= 65504, rounded.view(np.uint16), nearest)
     return np.where(np.isnan(x), np.uint16(0x7E00), nearest).astype(np.uint16)
@@ -79,7 +85,8 @@ def encode_float16(x, draws=None):
 # q8: blocks of 128 elements that share a power of two, the scale. The code of x is made of the
 # top bits of the float32 pattern of |x|/scale + 1, less that of 1: near zero its steps are
 # even, above they grow with x. Signed laws (int8) have 4 exponent and 3 mantissa bits, unsigned
-# ones (uint8, for squares) 5 and 3. The last codes are infinity and, -128 or 255, NaN.
+# ones (uint8, for squares) 5 and 3. The last codes are infinity and, -128 or 255, NaN. What is
+# beyond the last finite code of the largest scale is stored as infinity.
 
 BLOCK = 128
 ONE = 0x3F800000
@@ -95,7 +102,8 @@ class Law:
         # The largest mantissa that is encoded with its own exponent: that of the last code
         # but infinity. The next goes into the next scale.
         largest = self.magnitude(np.array([self.infinity - 1]))
-        self.carry = U32(0x7FFFFF) - (largest.view(U32)[0] & U32(0x7FFFFF))
+        self.mantissa = largest.view(U32)[0] & U32(0x7FFFFF)
+        self.largest = U32(254 << 23) + self.mantissa
 
     def magnitude(self, codes):
         """Of codes >= 0, in units of the scale."""
@@ -118,7 +126,7 @@ def decode_q8(codes, scales):
     codes = codes.astype(np.int32)
     exponent = np.maximum(scales.astype(np.int32), law.top + 1)
     scale = np.repeat(power_of_two(exponent - law.top), BLOCK)[:codes.size]
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # a code that is replaced below
         x = law.magnitude(np.abs(codes)) * scale
     x = np.where(np.abs(codes) == law.infinity, np.float32(np.inf), x)
     x = np.where(codes == law.nan, np.float32(np.nan), x)
@@ -130,15 +138,15 @@ def encode_q8(x, law, draws=None):
     n_blocks = -(-x.size // BLOCK)
     u = np.zeros(n_blocks * BLOCK, U32)
     u[:x.size] = x.view(U32) & U32(0x7FFFFFFF)
-    finite = np.where(u < U32(0x7F800000), u, U32(0))
+    finite = np.where(u <= law.largest, u, U32(0))
     largest = finite.reshape(n_blocks, BLOCK).max(1)
-    exponent = np.maximum(largest + law.carry >> U32(23), U32(law.top + 1))
+    exponent = np.maximum(largest + U32(0x7FFFFF) - law.mantissa >> U32(23), U32(law.top + 1))
     per_element = np.repeat(exponent, BLOCK)[:x.size]
     units = finite[:x.size].view(np.float32) * power_of_two(U32(254 + law.top) - per_element)
-    add = U32(0x80000) if draws is None else draws * U32(16) + U32(8)
+    add = U32(0x80000) if draws is None else draws(20)
     pattern = (units + np.float32(1)).view(U32) - U32(ONE)
     codes = (pattern + add >> U32(20)).astype(np.int32)
-    codes = np.where(np.isinf(x), law.infinity, codes)
+    codes = np.where(u[:x.size] > law.largest, law.infinity, codes)
     if law.signed:
         codes = np.where(np.signbit(x), -codes, codes)
     return np.where(np.isnan(x), law.nan, codes).astype(law.dtype), exponent.astype(np.uint8)
@@ -174,7 +182,7 @@ def step(rule, p, g, s, t, *, dtypes, squares, seed=0, tensor=0, rounding="stoch
     def drawn():
         nonlocal number
         number += 1
-        return None if rounding == "nearest" else draws(seed, t, tensor, p.size, number - 1)
+        return None if rounding == "nearest" else random_bits(seed, t, tensor, p.size, number - 1)
 
     for name, x in decoded.items():
         if state_dtype == "q8":

@@ -23,13 +23,12 @@ inline std::uint64_t mix64(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// One word of random bits for each of elements [begin, begin + n), of which n may cross no
-// multiple of 2^32.
-inline void draw(Bits* __restrict words, Bits key, Index begin, Index n) {
-  const Bits start = (key ^ Bits(std::uint64_t(begin) >> 32) * 0x9e3779b9) + Bits(begin);
+// Words of random bits: a hash of count, count + 1, ..., whose upper half stays the same.
+inline void draw_run(Bits* __restrict words, std::uint64_t count, Index n) {
+  const Bits low = Bits(count), high = Bits(count >> 32);
 #pragma omp simd
   for (Index i = 0; i < n; ++i) {
-    Bits x = start + Bits(i);
+    Bits x = (low + Bits(i)) ^ high;
     x ^= x >> 16;
     x *= 0x21f0aaad;
     x ^= x >> 15;
@@ -38,12 +37,29 @@ inline void draw(Bits* __restrict words, Bits key, Index begin, Index n) {
   }
 }
 
-// The 16 random bits of each element that belong to one operand; none to round to nearest.
+inline void draw(Bits* words, std::uint64_t count, Index n) {
+  const std::uint64_t left = (std::uint64_t(1) << 32) - Bits(count);
+  const Index first = left < std::uint64_t(n) ? Index(left) : n;
+  draw_run(words, count, first);
+  if (first < n) draw_run(words + first, count + left, n - first);
+}
+
+// More of them, at a third of the price.
+inline void draw_more(Bits* __restrict more, const Bits* __restrict words, Index n) {
+#pragma omp simd
+  for (Index i = 0; i < n; ++i) {
+    const Bits x = words[i] * 0x2c1b3c6d;
+    more[i] = x ^ (x >> 15);
+  }
+}
+
+// The random bits of each element that belong to one operand: the uppermost of its word or the
+// lowest. No words to round to nearest.
 struct Draws {
   const Bits* words = nullptr;
-  int shift = 0;
+  bool uppermost = true;
 
-  Bits operator[](Index i) const { return (words[i] >> shift) & 0xffff; }
+  int shift(int bits) const { return uppermost ? 32 - bits : 0; }
 };
 
 inline void decode_bfloat16(const std::uint16_t* __restrict from, float* __restrict x, Index n) {
@@ -54,11 +70,13 @@ inline void decode_bfloat16(const std::uint16_t* __restrict from, float* __restr
 template <bool stochastic>
 void encode_bfloat16(const float* __restrict x, std::uint16_t* __restrict to, Draws draws,
                      Index n) {
+  const Bits* __restrict words = draws.words;
+  const int shift = draws.shift(16);
 #pragma omp simd
   for (Index i = 0; i < n; ++i) {
     const Bits u = bits_of(x[i]);
-    const Bits add = stochastic ? draws[i] : 0x7fff + ((u >> 16) & 1);
-    to[i] = std::uint16_t((u & ~sign_bit) > infinity ? 0x7fc0 : (u + add) >> 16);
+    const Bits add = stochastic ? (words[i] >> shift) & 0xffff : 0x7fff + ((u >> 16) & 1);
+    to[i] = std::uint16_t(x[i] != x[i] ? 0x7fc0 : (u + add) >> 16);
   }
 }
 
@@ -81,16 +99,19 @@ void encode_float16(const float* __restrict x, std::uint16_t* __restrict to, Dra
                     Index n) {
   constexpr Bits rebias = Bits(127 - 15) << 23, smallest_normal = Bits(127 - 14) << 23;
   constexpr Bits largest = 0x477fe000;  // 65504; beyond it rounding is always to nearest
+  const Bits* __restrict words = draws.words;
+  const int shift = draws.shift(16);
 #pragma omp simd
   for (Index i = 0; i < n; ++i) {
     const Bits u = bits_of(x[i]) & ~sign_bit;
+    const Bits drawn = stochastic ? (words[i] >> shift) & 0xffff : 0;
     const Bits to_nearest = 0xfff + ((u >> 13) & 1);
-    const Bits add = stochastic && u < largest ? draws[i] >> 3 : to_nearest;
+    const Bits add = stochastic && u < largest ? drawn >> 3 : to_nearest;
     const Bits rounded = (u + add - rebias) >> 13;
     const Bits normal = int(rounded) < 0x7c00 ? rounded : 0x7c00;
     const float small = float_of(u < smallest_normal ? u : smallest_normal);
     // In units of 2^-40; or by a float addition whose last place is worth 2^-24.
-    const Bits subnormal = stochastic ? (Bits(int(small * 0x1p40f)) + draws[i]) >> 16
+    const Bits subnormal = stochastic ? (Bits(int(small * 0x1p40f)) + drawn) >> 16
                                       : bits_of(small + 0.5f) - bits_of(0.5f);
     const Bits finite = u < smallest_normal ? subnormal : normal;
     to[i] = std::uint16_t(u > infinity ? 0x7e00 : finite | ((bits_of(x[i]) >> 16) & 0x8000));
@@ -98,83 +119,85 @@ void encode_float16(const float* __restrict x, std::uint16_t* __restrict to, Dra
 }
 
 // q8, one block of n <= q8_block elements with one scale. `top` is the exponent of the largest
-// codes; `carry` brings a mantissa above that of the last finite code to the next exponent.
+// codes, `mantissa` that of the last finite one: what is larger goes into the next scale.
 struct Signed {
   using Code = std::int8_t;
   static constexpr int top = 15, infinite = 127, nan = -128;
-  static constexpr Bits carry = 0x2000ff;
+  static constexpr Bits mantissa = 0x5fff00;
 };
 struct Unsigned {
   using Code = std::uint8_t;
   static constexpr int top = 31, infinite = 254, nan = 255;
-  static constexpr Bits carry = 0x2fffff;
+  static constexpr Bits mantissa = 0x500000;
 };
 
 template <class Law>
 void decode_q8(const typename Law::Code* __restrict codes, std::uint8_t exponent,
                float* __restrict x, Index n) {
-  const float scale =
-      float_of(Bits(exponent > Law::top ? exponent - Law::top : 1) << 23);
-  int specials = 0;
-#pragma omp simd reduction(| : specials)
+  const Bits scale = Bits(exponent > Law::top ? exponent - Law::top : 1) << 23;
+  std::uint8_t largest = 0;  // also of -128
+#pragma omp simd reduction(max : largest)
   for (Index i = 0; i < n; ++i) {
-    const int code = codes[i], magnitude = code < 0 ? -code : code;
-    const float value = (float_of((Bits(magnitude) << 20) + one) - 1.0f) * scale;
-    x[i] = float_of(bits_of(value) | (Bits(code) & sign_bit));
-    specials |= magnitude >= Law::infinite;
+    const std::uint8_t magnitude = std::uint8_t(codes[i] < 0 ? -codes[i] : codes[i]);
+    largest = magnitude > largest ? magnitude : largest;
   }
-  if (__builtin_expect(specials, 0)) {
-    for (Index i = 0; i < n; ++i) {
-      if (codes[i] == Law::nan) x[i] = float_of(infinity | 1 << 22);
-      else if (codes[i] == Law::infinite) x[i] = float_of(infinity);
-      else if (codes[i] == -Law::infinite) x[i] = -float_of(infinity);
-    }
-  }
-}
-
-// The codes of finite elements; others get any.
-template <class Law, bool stochastic>
-void encode_finite_q8(const float* __restrict x, typename Law::Code* __restrict codes,
-                      Bits exponent, Draws draws, Index n) {
-  constexpr bool is_signed = Law::nan < 0;
-  const float units = float_of((254 + Law::top - exponent) << 23);
+  // (float with the pattern of 1.0 + code) - 1, times the scale, which only adds to the exponent.
 #pragma omp simd
   for (Index i = 0; i < n; ++i) {
-    const Bits pattern = bits_of(float_of(bits_of(x[i]) & ~sign_bit) * units + 1.0f) - one;
-    const Bits code = (pattern + (stochastic ? draws[i] * 16 + 8 : 0x80000)) >> 20;
-    const Bits sign = is_signed ? Bits(int(bits_of(x[i])) >> 31) : 0;
-    codes[i] = typename Law::Code((code ^ sign) - sign);
+    const int code = codes[i], magnitude = code < 0 ? -code : code;
+    const float value = float_of((Bits(magnitude) << 20) + scale) - float_of(scale);
+    x[i] = float_of(bits_of(value) | (Bits(code) & sign_bit));
+  }
+  if (__builtin_expect(largest < Law::infinite, 1)) return;
+  for (Index i = 0; i < n; ++i) {
+    if (codes[i] == Law::nan) x[i] = float_of(infinity | 1 << 22);
+    else if (codes[i] == Law::infinite) x[i] = float_of(infinity);
+    else if (codes[i] == -Law::infinite) x[i] = -float_of(infinity);
   }
 }
 
 template <class Law, bool stochastic>
 void encode_q8(const float* __restrict x, typename Law::Code* __restrict codes,
                std::uint8_t* __restrict exponent, Draws draws, Index n) {
+  using Code = typename Law::Code;
+  constexpr bool is_signed = Law::nan < 0;
+  constexpr int limit = (254 << 23) + Law::mantissa;  // beyond it is infinity
+
   int largest = 0;
 #pragma omp simd reduction(max : largest)
   for (Index i = 0; i < n; ++i) {
     const int u = int(bits_of(x[i]) & ~sign_bit);
     largest = u > largest ? u : largest;
   }
-  const bool all_finite = largest < int(infinity);
+  const bool all_finite = largest <= limit;
   if (__builtin_expect(!all_finite, 0)) {
     largest = 0;
     for (Index i = 0; i < n; ++i) {
       const int u = int(bits_of(x[i]) & ~sign_bit);
-      if (u < int(infinity) && u > largest) largest = u;
+      if (u <= limit && u > largest) largest = u;
     }
   }
-  const Bits carried = (Bits(largest) + Law::carry) >> 23;
+  const Bits carried = (Bits(largest) + 0x7fffff - Law::mantissa) >> 23;
   const Bits chosen = carried > Law::top ? carried : Law::top + 1;
   *exponent = std::uint8_t(chosen);
-  encode_finite_q8<Law, stochastic>(x, codes, chosen, draws, n);
-  if (__builtin_expect(!all_finite, 0)) {
-    for (Index i = 0; i < n; ++i) {
-      const Bits u = bits_of(x[i]);
-      if ((u & ~sign_bit) > infinity) codes[i] = typename Law::Code(Law::nan);
-      else if (u == infinity) codes[i] = Law::infinite;
-      else if (u == (sign_bit | infinity)) codes[i] = typename Law::Code(Law::nan < 0 ? -Law::infinite : Law::infinite);
-    }
+
+  const float units = float_of((254 + Law::top - chosen) << 23);
+  const Bits* __restrict words = draws.words;
+  const int shift = draws.shift(20);
+#pragma omp simd
+  for (Index i = 0; i < n; ++i) {
+    const Bits pattern = bits_of(float_of(bits_of(x[i]) & ~sign_bit) * units + 1.0f) - one;
+    const Bits add = stochastic ? (words[i] >> shift) & 0xfffff : 0x80000;
+    const Bits code = (pattern + add) >> 20;
+    const Bits sign = is_signed ? Bits(int(bits_of(x[i])) >> 31) : 0;
+    codes[i] = Code((code ^ sign) - sign);
+  }
+  if (__builtin_expect(all_finite, 1)) return;
+  for (Index i = 0; i < n; ++i) {
+    const Bits u = bits_of(x[i]), magnitude = u & ~sign_bit;
+    if (magnitude > infinity) codes[i] = Code(Law::nan);
+    else if (magnitude > Bits(limit))
+      codes[i] = Code(is_signed && (u & sign_bit) ? -Law::infinite : Law::infinite);
   }
 }
 

@@ -126,8 +126,8 @@ void store(const Tensor& tensor, const Operand& operand, Index begin, Index n, c
   }
 }
 
-// Which random bits the operands of a tensor are rounded with: 16 each, states first, then the
-// parameter, so that operands share a word where they can.
+// Which random bits the operands of a tensor are rounded with: states first, then the parameter,
+// two to a word.
 class Dither {
  public:
   Dither(const Tensor& tensor, const Coefficients& c, int n_operands)
@@ -138,7 +138,8 @@ class Dither {
   }
 
   void draw_tile(Index begin, Index n) {
-    for (int w = 0; 2 * w < n_draws_; ++w) draw(words_[w], Bits(key_ >> 32 * w), begin, n);
+    if (n_draws_ > 0) draw(words_[0], key_ + std::uint64_t(begin), n);
+    if (n_draws_ > 2) draw_more(words_[1], words_[0], n);
   }
 
   Draws operator[](int operand) const { return draws_[operand]; }
@@ -146,7 +147,7 @@ class Dither {
  private:
   void assign(const Tensor& tensor, int operand) {
     if (!is_narrow(tensor.operands[operand].storage)) return;
-    draws_[operand] = {words_[n_draws_ / 2], 16 * (n_draws_ % 2)};
+    draws_[operand] = {words_[n_draws_ / 2], n_draws_ % 2 == 0};
     ++n_draws_;
   }
 

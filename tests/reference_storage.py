@@ -36,8 +36,9 @@ def random_bits(seed, t, tensor, n, number):
     two take those of a second word, made from the first.
     """
     key = mix64(mix64(mix64(seed) + t & MASK) + tensor & MASK)
-    index = np.arange(n, dtype=np.uint64) + np.uint64(key)
-    words = hash32(index.astype(U32) ^ (index >> np.uint64(32)).astype(U32))
+    index = np.arange(n, dtype=np.uint64)
+    upper = (index >> np.uint64(32)).astype(U32) * U32(0x9E3779B9)
+    words = hash32(index.astype(U32) ^ upper ^ U32(key >> 32) ^ U32(key & 0xFFFFFFFF))
     if number >= 2:
         words = words * U32(0x2C1B3C6D)
         words = words ^ (words >> U32(15))

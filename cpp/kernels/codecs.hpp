@@ -1,7 +1,8 @@
 // Elements of fewer bytes to float32 and back, as tests/reference_storage.py defines them.
 //
 // Plain loops in integer and float32 arithmetic, so that every instruction set gives the same
-// bytes. None has a branch on an element.
+// bytes. None has a branch on an element. Loops count in int: a 64-bit count is converted for every
+// lane.
 #pragma once
 
 #include "kernels.hpp"
@@ -14,7 +15,8 @@ using Bits = std::uint32_t;
 inline Bits bits_of(float x) { return __builtin_bit_cast(Bits, x); }
 inline float float_of(Bits x) { return __builtin_bit_cast(float, x); }
 
-constexpr Bits sign_bit = 0x80000000, infinity = 0x7f800000, one = 0x3f800000;
+constexpr Bits sign_bit = 0x80000000, infinity = 0x7f800000, quiet = 1 << 22,
+               one = 0x3f800000;
 
 // The finalizer of splitmix64.
 inline std::uint64_t mix64(std::uint64_t x) {
@@ -23,34 +25,31 @@ inline std::uint64_t mix64(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// Words of random bits: a hash of count, count + 1, ..., whose upper half stays the same.
-inline void draw_run(Bits* __restrict words, std::uint64_t count, Index n) {
-  const Bits low = Bits(count), high = Bits(count >> 32);
-#pragma omp simd
-  for (Index i = 0; i < n; ++i) {
-    Bits x = (low + Bits(i)) ^ high;
+// The random bits of the elements from `begin` on, of which 2^32 share the upper half of their
+// index: a word each.
+class Counter {
+ public:
+  Counter(std::uint64_t key, Index begin)
+      : begin_(Bits(begin)),
+        key_(Bits(key) ^ Bits(key >> 32) ^ Bits(std::uint64_t(begin) >> 32) * 0x9e3779b9) {}
+
+  Bits hash(int i) const {
+    Bits x = (begin_ + Bits(i)) ^ key_;
     x ^= x >> 16;
     x *= 0x21f0aaad;
     x ^= x >> 15;
     x *= 0x735a2d97;
-    words[i] = x ^ (x >> 15);
+    return x ^ (x >> 15);
   }
-}
 
-inline void draw(Bits* words, std::uint64_t count, Index n) {
-  const std::uint64_t left = (std::uint64_t(1) << 32) - Bits(count);
-  const Index first = left < std::uint64_t(n) ? Index(left) : n;
-  draw_run(words, count, first);
-  if (first < n) draw_run(words + first, count + left, n - first);
-}
+ private:
+  Bits begin_, key_;
+};
 
-// More of them, at a third of the price.
-inline void draw_more(Bits* __restrict more, const Bits* __restrict words, Index n) {
-#pragma omp simd
-  for (Index i = 0; i < n; ++i) {
-    const Bits x = words[i] * 0x2c1b3c6d;
-    more[i] = x ^ (x >> 15);
-  }
+// Another word, for less.
+inline Bits hash_again(Bits word) {
+  const Bits x = word * 0x2c1b3c6d;
+  return x ^ (x >> 15);
 }
 
 // The random bits of each element that belong to one operand: the uppermost of its word or the
@@ -62,28 +61,29 @@ struct Draws {
   int shift(int bits) const { return uppermost ? 32 - bits : 0; }
 };
 
-inline void decode_bfloat16(const std::uint16_t* __restrict from, float* __restrict x, Index n) {
+inline void decode_bfloat16(const std::uint16_t* __restrict from, float* __restrict x, int n) {
 #pragma omp simd
-  for (Index i = 0; i < n; ++i) x[i] = float_of(Bits(from[i]) << 16);
+  for (int i = 0; i < n; ++i) x[i] = float_of(Bits(from[i]) << 16);
 }
 
 template <bool stochastic>
 void encode_bfloat16(const float* __restrict x, std::uint16_t* __restrict to, Draws draws,
-                     Index n) {
+                     int n) {
   const Bits* __restrict words = draws.words;
   const int shift = draws.shift(16);
 #pragma omp simd
-  for (Index i = 0; i < n; ++i) {
-    const Bits u = bits_of(x[i]);
+  for (int i = 0; i < n; ++i) {
+    // Selected among floats: among the shorter results it would take twice the instructions.
+    const Bits u = bits_of(x[i] == x[i] ? x[i] : float_of(infinity | quiet));
     const Bits add = stochastic ? (words[i] >> shift) & 0xffff : 0x7fff + ((u >> 16) & 1);
-    to[i] = std::uint16_t(x[i] != x[i] ? 0x7fc0 : (u + add) >> 16);
+    to[i] = std::uint16_t((u + add) >> 16);
   }
 }
 
-inline void decode_float16(const std::uint16_t* __restrict from, float* __restrict x, Index n) {
+inline void decode_float16(const std::uint16_t* __restrict from, float* __restrict x, int n) {
   constexpr Bits exponent = 0x0f800000, rebias = Bits(127 - 15) << 23, one_more = 1 << 23;
 #pragma omp simd
-  for (Index i = 0; i < n; ++i) {
+  for (int i = 0; i < n; ++i) {
     const Bits u = Bits(from[i] & 0x7fff) << 13;
     const Bits normal = u + rebias, special = u + 2 * rebias;
     // A subnormal as the mantissa of the smallest normal number, which is then taken off.
@@ -96,13 +96,13 @@ inline void decode_float16(const std::uint16_t* __restrict from, float* __restri
 
 template <bool stochastic>
 void encode_float16(const float* __restrict x, std::uint16_t* __restrict to, Draws draws,
-                    Index n) {
+                    int n) {
   constexpr Bits rebias = Bits(127 - 15) << 23, smallest_normal = Bits(127 - 14) << 23;
   constexpr Bits largest = 0x477fe000;  // 65504; beyond it rounding is always to nearest
   const Bits* __restrict words = draws.words;
   const int shift = draws.shift(16);
 #pragma omp simd
-  for (Index i = 0; i < n; ++i) {
+  for (int i = 0; i < n; ++i) {
     const Bits u = bits_of(x[i]) & ~sign_bit;
     const Bits drawn = stochastic ? (words[i] >> shift) & 0xffff : 0;
     const Bits to_nearest = 0xfff + ((u >> 13) & 1);
@@ -133,24 +133,24 @@ struct Unsigned {
 
 template <class Law>
 void decode_q8(const typename Law::Code* __restrict codes, std::uint8_t exponent,
-               float* __restrict x, Index n) {
+               float* __restrict x, int n) {
   const Bits scale = Bits(exponent > Law::top ? exponent - Law::top : 1) << 23;
   std::uint8_t largest = 0;  // also of -128
 #pragma omp simd reduction(max : largest)
-  for (Index i = 0; i < n; ++i) {
+  for (int i = 0; i < n; ++i) {
     const std::uint8_t magnitude = std::uint8_t(codes[i] < 0 ? -codes[i] : codes[i]);
     largest = magnitude > largest ? magnitude : largest;
   }
   // (float with the pattern of 1.0 + code) - 1, times the scale, which only adds to the exponent.
 #pragma omp simd
-  for (Index i = 0; i < n; ++i) {
+  for (int i = 0; i < n; ++i) {
     const int code = codes[i], magnitude = code < 0 ? -code : code;
     const float value = float_of((Bits(magnitude) << 20) + scale) - float_of(scale);
     x[i] = float_of(bits_of(value) | (Bits(code) & sign_bit));
   }
   if (__builtin_expect(largest < Law::infinite, 1)) return;
-  for (Index i = 0; i < n; ++i) {
-    if (codes[i] == Law::nan) x[i] = float_of(infinity | 1 << 22);
+  for (int i = 0; i < n; ++i) {
+    if (codes[i] == Law::nan) x[i] = float_of(infinity | quiet);
     else if (codes[i] == Law::infinite) x[i] = float_of(infinity);
     else if (codes[i] == -Law::infinite) x[i] = -float_of(infinity);
   }
@@ -158,21 +158,21 @@ void decode_q8(const typename Law::Code* __restrict codes, std::uint8_t exponent
 
 template <class Law, bool stochastic>
 void encode_q8(const float* __restrict x, typename Law::Code* __restrict codes,
-               std::uint8_t* __restrict exponent, Draws draws, Index n) {
+               std::uint8_t* __restrict exponent, Draws draws, int n) {
   using Code = typename Law::Code;
   constexpr bool is_signed = Law::nan < 0;
   constexpr int limit = (254 << 23) + Law::mantissa;  // beyond it is infinity
 
   int largest = 0;
 #pragma omp simd reduction(max : largest)
-  for (Index i = 0; i < n; ++i) {
+  for (int i = 0; i < n; ++i) {
     const int u = int(bits_of(x[i]) & ~sign_bit);
     largest = u > largest ? u : largest;
   }
   const bool all_finite = largest <= limit;
   if (__builtin_expect(!all_finite, 0)) {
     largest = 0;
-    for (Index i = 0; i < n; ++i) {
+    for (int i = 0; i < n; ++i) {
       const int u = int(bits_of(x[i]) & ~sign_bit);
       if (u <= limit && u > largest) largest = u;
     }
@@ -185,7 +185,7 @@ void encode_q8(const float* __restrict x, typename Law::Code* __restrict codes,
   const Bits* __restrict words = draws.words;
   const int shift = draws.shift(20);
 #pragma omp simd
-  for (Index i = 0; i < n; ++i) {
+  for (int i = 0; i < n; ++i) {
     const Bits pattern = bits_of(float_of(bits_of(x[i]) & ~sign_bit) * units + 1.0f) - one;
     const Bits add = stochastic ? (words[i] >> shift) & 0xfffff : 0x80000;
     const Bits code = (pattern + add) >> 20;
@@ -193,7 +193,7 @@ void encode_q8(const float* __restrict x, typename Law::Code* __restrict codes,
     codes[i] = Code((code ^ sign) - sign);
   }
   if (__builtin_expect(all_finite, 1)) return;
-  for (Index i = 0; i < n; ++i) {
+  for (int i = 0; i < n; ++i) {
     const Bits u = bits_of(x[i]), magnitude = u & ~sign_bit;
     if (magnitude > infinity) codes[i] = Code(Law::nan);
     else if (magnitude > Bits(limit))

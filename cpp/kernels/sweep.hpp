@@ -21,20 +21,80 @@ void adjust(T* __restrict adjusted, const T* g, const T* __restrict p, const Coe
   }
 }
 
-// The loop. decay is 1 without decoupled weight decay, which changes no bit.
+// Element i of the arrays. decay is 1 without decoupled weight decay, which changes no bit.
+template <class Rule, class T, class Count>
+inline void update_one(const Rule& rule, T decay, T* __restrict p, const T* __restrict g,
+                       T* __restrict s0, T* __restrict s1, T* __restrict s2, Count i) {
+  T w = p[i] * decay;
+  if constexpr (Rule::n_states == 0) rule(w, g[i]);
+  if constexpr (Rule::n_states == 1) rule(w, g[i], s0[i]);
+  if constexpr (Rule::n_states == 2) rule(w, g[i], s0[i], s1[i]);
+  if constexpr (Rule::n_states == 3) rule(w, g[i], s0[i], s1[i], s2[i]);
+  p[i] = w;
+}
+
+// The loop.
 template <class Rule, class T>
 void update(const Rule& rule, T decay, T* __restrict p, const T* __restrict g, T* __restrict s0,
             T* __restrict s1, T* __restrict s2, Index n) {
 #pragma omp simd
-  for (Index i = 0; i < n; ++i) {
-    T w = p[i] * decay;
-    if constexpr (Rule::n_states == 0) rule(w, g[i]);
-    if constexpr (Rule::n_states == 1) rule(w, g[i], s0[i]);
-    if constexpr (Rule::n_states == 2) rule(w, g[i], s0[i], s1[i]);
-    if constexpr (Rule::n_states == 3) rule(w, g[i], s0[i], s1[i], s2[i]);
-    p[i] = w;
+  for (Index i = 0; i < n; ++i) update_one(rule, decay, p, g, s0, s1, s2, i);
+}
+
+// The same for a tile that random bits are drawn for. In one loop, since the hashes are computed
+// while the divider is busy: Adam in bfloat16 takes 1.05 ns an element so, and 1.14 with two loops.
+template <int n_words, class Rule>
+void update_and_draw(const Rule& rule, float decay, float* __restrict p, const float* __restrict g,
+                     float* __restrict s0, float* __restrict s1, float* __restrict s2, int n,
+                     Counter counter, Bits* __restrict words, Bits* __restrict more) {
+#pragma omp simd
+  for (int i = 0; i < n; ++i) {
+    const Bits word = counter.hash(i);
+    words[i] = word;
+    if constexpr (n_words == 2) more[i] = hash_again(word);
+    update_one(rule, decay, p, g, s0, s1, s2, i);
   }
 }
+
+// Which random bits the operands of a tensor are rounded with: states first, then the parameter,
+// two to a word.
+class Dither {
+ public:
+  Dither(const Tensor& tensor, const Coefficients& c, int n_operands)
+      : key_(mix64(mix64(mix64(c.seed) + c.step) + tensor.number)) {
+    if (!c.stochastic) return;
+    for (int k = 2; k < n_operands; ++k) assign(tensor, k);
+    assign(tensor, 0);
+  }
+
+  bool any() const { return n_draws_ > 0; }
+
+  // Updates the tile that begins at element `begin`, and draws its words.
+  template <class Rule>
+  void update(const Rule& rule, float decay, float* const* x, Index begin, int n) {
+    const Counter counter(key_, begin);
+    if (n_draws_ > 2)
+      update_and_draw<2>(rule, decay, x[0], x[1], x[2], x[3], x[4], n, counter, words_[0],
+                         words_[1]);
+    else
+      update_and_draw<1>(rule, decay, x[0], x[1], x[2], x[3], x[4], n, counter, words_[0],
+                         words_[1]);
+  }
+
+  Draws operator[](int operand) const { return draws_[operand]; }
+
+ private:
+  void assign(const Tensor& tensor, int operand) {
+    if (!is_narrow(tensor.operands[operand].storage)) return;
+    draws_[operand] = {words_[n_draws_ / 2], n_draws_ % 2 == 0};
+    ++n_draws_;
+  }
+
+  std::uint64_t key_;
+  int n_draws_ = 0;
+  Draws draws_[max_operands];
+  alignas(64) Bits words_[2][tile];
+};
 
 template <class Rule>
 void sweep(const Tensor& tensor, const Coefficients& c, Index begin, Index end) noexcept {
@@ -65,8 +125,9 @@ void sweep(const Tensor& tensor, const Coefficients& c, Index begin, Index end) 
       adjust(adjusted, x[1], x[0], c, n);
       x[1] = adjusted;
     }
-    update(rule, decay, x[0], x[1], x[2], x[3], x[4], n);
-    dither.draw_tile(i, n);
+    if (!dither.any()) update(rule, decay, x[0], x[1], x[2], x[3], x[4], n);
+    else if constexpr (sizeof(T) == sizeof(float))
+      dither.update(rule, decay, x, i, int(n));
     for (int k = 0; k < n_operands; ++k)
       if (k != 1) store(tensor, tensor.operands[k], i, n, x[k], dither[k]);
     if (tensor.copy.data) store(tensor, tensor.copy, i, n, x[0], Draws{});

@@ -1,8 +1,9 @@
 """The definition of right for elements that are stored in fewer bytes, in plain NumPy.
 
 A codec is a pair: `decode` gives float32, `encode` takes float32 and `draws`, a function from a
-number of bits to an integer of so many random bits for each element, or None to round to nearest. `step` makes a low-precision step of any rule
-in reference.py: decode, the rule in float32, encode.
+number of bits to an integer of so many random bits for each element, or None to round to
+nearest. `step` makes a low-precision step of any rule in reference.py: decode, the rule in
+float32, encode.
 """
 
 import numpy as np

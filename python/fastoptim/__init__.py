@@ -6,7 +6,8 @@ from fastoptim import _core, storage
 from fastoptim.averages import ewma
 from fastoptim.batches import MiniBatches, shuffle_
 from fastoptim.functional import adam_, momentum_, rmsprop_, sgd_
-from fastoptim.optimizers import SGD, Adam, AdamW, Momentum, Optimizer, RMSProp
+from fastoptim.optimizer import Optimizer
+from fastoptim.optimizers import SGD, Adam, AdamW, Momentum, RMSProp
 from fastoptim.permutation import Permutation
 from fastoptim.threads import build_info, get_num_threads, set_num_threads
 

@@ -5,8 +5,7 @@ for optimizers, which keep the scales.
 """
 
 from fastoptim import _core, checks
-from fastoptim.optimizers import make_rule
-from fastoptim.rules import AdamRule, MomentumRule, RMSPropRule, Rule, SGDRule
+from fastoptim.rules import AdamRule, MomentumRule, RMSPropRule, Rule, SGDRule, make_rule
 from fastoptim.storage import StorageOptions
 
 __all__ = ["adam_", "momentum_", "rmsprop_", "sgd_"]

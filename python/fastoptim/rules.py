@@ -5,7 +5,8 @@ states a parameter needs, and hands over its options in the order in which
 cpp/kernels/rules.hpp reads them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from fastoptim import checks
@@ -182,3 +183,18 @@ class AdamWRule(AdamRule):
 
     weight_decay: float = 1e-2
     decoupled: bool = True
+
+
+def option_names(kind) -> list[str]:
+    """The names of the options that a dataclass of options, or one of its values, has."""
+    return [field.name for field in fields(kind)]
+
+
+def make_rule(kind: type[Rule], options: Mapping[str, object]) -> Rule:
+    """The rule with these options; TypeError names those that there are."""
+    known = option_names(kind)
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{kind.name} takes the options lr, {', '.join(known)}, "
+                            f"got {name!r}")
+    return kind(**options)

@@ -105,3 +105,22 @@ def test_the_roof_refuses_what_it_cannot_place():
 def test_header_names_the_machine_in_80_columns():
     lines = machine.header(machine.describe() | {"cpu": "x" * 200}).splitlines()
     assert max(map(len, lines)) <= 80
+
+
+def test_the_storage_table(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    threads = fo.get_num_threads()
+    try:
+        assert cli.main(["bench", "--storage", "--sizes", "2000", "--threads", "1", "--seconds",
+                         "0", "--json", "bench.json", "--picture", "bench.png"]) == 0
+    finally:
+        fo.set_num_threads(threads)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    row, = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert list(row["ns_per_element"])[0] == "float32 roof" and len(row["ns_per_element"]) == 7
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr("fastoptim.bench.machine.available_memory", lambda: 10**6)
+    assert cli.main(["bench", "--storage"]) == 1
+    assert "10^8 elements need" in capsys.readouterr().err

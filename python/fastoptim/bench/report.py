@@ -12,6 +12,7 @@ from .timing import Timings
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart. Ours stands out.
 _COLOURS = {"fastoptim": "#D55E00", "in place": "#0072B2", "one-liner": "#56B4E9"}
+_LABELS = {"in place": "NumPy in place", "one-liner": "NumPy one-liner"}
 _OTHER_COLOURS = ["#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#9A9A9A", "#6A3D9A"]
 
 
@@ -90,7 +91,8 @@ def draw(path: Path, machine: dict, rows: Sequence[Row], title: str) -> None:
                 panel.loglog(xs, ys, "--", color="#222222", label="roof: plain loop", zorder=5)
             else:
                 colour = _COLOURS.get(name) or next(others)
-                panel.loglog(xs, ys, "o-", markersize=3.5, color=colour, label=name,
+                panel.loglog(xs, ys, "o-", markersize=3.5, color=colour,
+                             label=_LABELS.get(name, name),
                              linewidth=2.4 if name == "fastoptim" else 1.4)
         panel.set_title(f"{rule}, {own[0].dtype}", loc="left", fontsize=11)
         panel.grid(color="#E6E6E6")

@@ -43,3 +43,9 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_the_code_of_the_storage_page_runs():
+    pytest.importorskip("ml_dtypes")
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/storage.md").read_text(), re.DOTALL)
+    exec(compile(code.group(1), "storage.md", "exec"), {})

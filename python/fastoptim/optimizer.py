@@ -94,11 +94,20 @@ class Optimizer:
     Args:
         params: what is updated, in place: an array, a sequence of arrays, a mapping name ->
             array, or a list of groups `{"params": ..., "lr": ..., ...}` with options of their
-            own. float32 or float64, writable, any strides whose elements do not overlap; NumPy
-            arrays, or anything with the buffer protocol or DLPack on the CPU.
+            own. float32, float64, bfloat16 (of ml_dtypes) or float16, writable, any strides whose
+            elements do not overlap; NumPy arrays, or anything with the buffer protocol or DLPack
+            on the CPU.
         grads: gradients to bind, given as params are (by name for a mapping, else in order).
             `step()` then takes nothing: write new gradients into these arrays.
         lr: the learning rate, a number >= 0 or a callable from the step, counted from 0.
+        state_dtype: how states are stored: "float32", "bfloat16", "float16" or "q8" (8 bits and a
+            scale for each 128); None for what the rule computes in, float64 for float64 parameters
+            and float32 for all others.
+        rounding: of what is stored in fewer bytes: "stochastic", up or down at random with the
+            value as the mean, or "nearest".
+        seed: of that randomness, in [0, 2**64).
+        master: keep a float32 copy of each bfloat16 or float16 parameter, and work on that.
+        uint16_is_bfloat16: take uint16 arrays as bfloat16 patterns.
         options: the rule's own, as in its class.
 
     Raises:
@@ -189,9 +198,9 @@ class Optimizer:
         """Updates every parameter in place, in one pass over memory.
 
         Args:
-            grads: the gradients, of the parameters' shapes and dtypes: a mapping name -> array
-                in any order, or a sequence in the parameters' order, or the one array. None
-                takes those that were bound.
+            grads: the gradients, of the parameters' shapes and dtypes (but float32 and the types
+                of fewer bytes go together): a mapping name -> array in any order, or a sequence
+                in the parameters' order, or the one array. None takes those that were bound.
 
         Raises:
             TypeError, ValueError: a gradient that is missing, unexpected, of another dtype or

@@ -8,7 +8,7 @@ TEST_ARGS ?=
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp python bench -name '*.[ch]pp' -o -name '*.py')
 INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torch test-serial statistics bench lint stubs clean
+.PHONY: demo test test-torch test-serial stress statistics bench lint stubs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/fastoptim demo $(DEMO_ARGS)
@@ -24,6 +24,13 @@ test-torch: $(VENV)/.test
 # The build without threads passes the same tests.
 test-serial:
 	FASTOPTIM_THREADS=OFF $(MAKE) test VENV=.venv-serial
+
+# The pool of threads under ThreadSanitizer.
+stress:
+	mkdir -p build
+	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -DFASTOPTIM_THREADS tests/stress_parallel.cpp \
+	  cpp/parallel.cpp -o build/stress_parallel -pthread
+	build/stress_parallel
 
 # Ten times the sample of the statistics of the shuffled orders in `make test`: some minutes.
 statistics: $(VENV)/.test

@@ -25,7 +25,6 @@ class WorkList {
  public:
   void add(const Work& work);
   Work& operator[](std::size_t k) { return works_[k]; }
-  std::size_t size() const { return works_.size(); }
   Index n_elements() const { return n_elements_; }
 
   void run(const Coefficients* groups) const noexcept;

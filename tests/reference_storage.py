@@ -30,22 +30,24 @@ def hash32(x):
     return x ^ (x >> U32(15))
 
 
-def random_bits(seed, t, tensor, n, number):
-    """The draws of n elements for the `number`-th operand that is rounded.
+FACTORS = (1, 0x2C1B3C6D, 0x297A2D39, 0x85EBCA6B)
 
-    Two operands share a word: the first takes its uppermost bits, the second its lowest. Another
-    two take those of a second word, made from the first.
+
+def random_bits(seed, t, tensor, n, number):
+    """The draws of n elements for operand `number`: states first, then the parameter.
+
+    Elements 2k and 2k + 1 share a word; the first takes its lowest bits, the second its uppermost.
+    The words of further operands are made from that of the first.
     """
     key = mix64(mix64(mix64(seed) + t & MASK) + tensor & MASK)
-    index = np.arange(n, dtype=np.uint64)
-    upper = (index >> np.uint64(32)).astype(U32) * U32(0x9E3779B9)
-    words = hash32(index.astype(U32) ^ upper ^ U32(key >> 32) ^ U32(key & 0xFFFFFFFF))
-    if number >= 2:
-        words = words * U32(0x2C1B3C6D)
+    pair = np.arange(n, dtype=np.uint64) >> np.uint64(1)
+    upper = (pair >> np.uint64(32)).astype(U32) * U32(0x9E3779B9)
+    words = hash32(pair.astype(U32) ^ upper ^ U32(key >> 32) ^ U32(key & 0xFFFFFFFF))
+    if number > 0:
+        words = words * U32(FACTORS[number])
         words = words ^ (words >> U32(15))
-    if number % 2 == 0:
-        return lambda bits: words >> U32(32 - bits)
-    return lambda bits: words & U32((1 << bits) - 1)
+    odd = np.arange(n) % 2 == 1
+    return lambda bits: np.where(odd, words >> U32(32 - bits), words & U32((1 << bits) - 1))
 
 
 # bfloat16: the upper half of a float32. Every NaN is stored as 7fc0.
@@ -179,17 +181,13 @@ def step(rule, p, g, s, t, *, dtypes, squares, seed=0, tensor=0, rounding="stoch
     with np.errstate(all="ignore"):
         p = rule(decode(p, p_dtype), decode(g, g_dtype), decoded, t, **options)
 
-    number = 0
+    def drawn(number):
+        return None if rounding == "nearest" else random_bits(seed, t, tensor, p.size, number)
 
-    def drawn():
-        nonlocal number
-        number += 1
-        return None if rounding == "nearest" else random_bits(seed, t, tensor, p.size, number - 1)
-
-    for name, x in decoded.items():
+    for number, (name, x) in enumerate(decoded.items()):
         if state_dtype == "q8":
             law = UNSIGNED if name in squares else SIGNED
-            s[name], s[name + "_scales"] = encode_q8(x, law, drawn())
+            s[name], s[name + "_scales"] = encode_q8(x, law, drawn(number))
         else:
-            s[name] = x if state_dtype == "float32" else ENCODE[state_dtype](x, drawn())
-    return p if p_dtype == "float32" else ENCODE[p_dtype](p, drawn())
+            s[name] = x if state_dtype == "float32" else ENCODE[state_dtype](x, drawn(number))
+    return p if p_dtype == "float32" else ENCODE[p_dtype](p, drawn(len(decoded)))

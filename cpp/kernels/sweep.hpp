@@ -9,7 +9,7 @@ namespace {
 
 // What every rule does to the gradient before it: g = -g, then g = g + l2*p.
 template <class T>
-void adjust(T* __restrict adjusted, const T* g, const T* __restrict p, const Coefficients& c,
+void adjust(T* adjusted, const T* g, const T* __restrict p, const Coefficients& c,
             Index n) {
   const T sign = c.maximize ? T(-1) : T(1), l2 = T(c.l2);
   if (c.l2 != 0) {
@@ -21,127 +21,231 @@ void adjust(T* __restrict adjusted, const T* g, const T* __restrict p, const Coe
   }
 }
 
-// Element i of the arrays. decay is 1 without decoupled weight decay, which changes no bit.
-template <class Rule, class T, class Count>
-inline void update_one(const Rule& rule, T decay, T* __restrict p, const T* __restrict g,
-                       T* __restrict s0, T* __restrict s1, T* __restrict s2, Count i) {
-  T w = p[i] * decay;
-  if constexpr (Rule::n_states == 0) rule(w, g[i]);
-  if constexpr (Rule::n_states == 1) rule(w, g[i], s0[i]);
-  if constexpr (Rule::n_states == 2) rule(w, g[i], s0[i], s1[i]);
-  if constexpr (Rule::n_states == 3) rule(w, g[i], s0[i], s1[i], s2[i]);
-  p[i] = w;
+// One element. decay is 1 without decoupled weight decay, which changes no bit.
+template <class Rule, class T>
+inline void update_one(const Rule& rule, T decay, T& p, T g, [[maybe_unused]] T& s0,
+                       [[maybe_unused]] T& s1, [[maybe_unused]] T& s2) {
+  p = p * decay;
+  if constexpr (Rule::n_states == 0) rule(p, g);
+  if constexpr (Rule::n_states == 1) rule(p, g, s0);
+  if constexpr (Rule::n_states == 2) rule(p, g, s0, s1);
+  if constexpr (Rule::n_states == 3) rule(p, g, s0, s1, s2);
 }
 
 // The loop.
 template <class Rule, class T>
-void update(const Rule& rule, T decay, T* __restrict p, const T* __restrict g, T* __restrict s0,
-            T* __restrict s1, T* __restrict s2, Index n) {
+inline void update(const Rule& rule, T decay, T* __restrict p, const T* __restrict g,
+                   T* __restrict s0, T* __restrict s1, T* __restrict s2, Index n) {
 #pragma omp simd
-  for (Index i = 0; i < n; ++i) update_one(rule, decay, p, g, s0, s1, s2, i);
-}
-
-// The same for a tile that random bits are drawn for. In one loop, since the hashes are computed
-// while the divider is busy: Adam in bfloat16 takes 1.05 ns an element so, and 1.14 with two loops.
-template <int n_words, class Rule>
-void update_and_draw(const Rule& rule, float decay, float* __restrict p, const float* __restrict g,
-                     float* __restrict s0, float* __restrict s1, float* __restrict s2, int n,
-                     Counter counter, Bits* __restrict words, Bits* __restrict more) {
-#pragma omp simd
-  for (int i = 0; i < n; ++i) {
-    const Bits word = counter.hash(i);
-    words[i] = word;
-    if constexpr (n_words == 2) more[i] = hash_again(word);
-    update_one(rule, decay, p, g, s0, s1, s2, i);
+  for (Index i = 0; i < n; ++i) {
+    T w = p[i], a = 0, b = 0, c = 0;
+    if constexpr (Rule::n_states > 0) a = s0[i];
+    if constexpr (Rule::n_states > 1) b = s1[i];
+    if constexpr (Rule::n_states > 2) c = s2[i];
+    update_one(rule, decay, w, g[i], a, b, c);
+    if constexpr (Rule::n_states > 0) s0[i] = a;
+    if constexpr (Rule::n_states > 1) s1[i] = b;
+    if constexpr (Rule::n_states > 2) s2[i] = c;
+    p[i] = w;
   }
 }
 
-// Which random bits the operands of a tensor are rounded with: states first, then the parameter,
-// two to a word.
-class Dither {
- public:
-  Dither(const Tensor& tensor, const Coefficients& c, int n_operands)
-      : key_(mix64(mix64(mix64(c.seed) + c.step) + tensor.number)) {
-    if (!c.stochastic) return;
-    for (int k = 2; k < n_operands; ++k) assign(tensor, k);
-    assign(tensor, 0);
+// Where the loop over pairs finds an operand of a tile, and leaves it: float32 or bfloat16 where it
+// lies, or anything else, decoded, in a buffer.
+struct Floats {
+  static constexpr bool staged = false;
+  float* __restrict x;
+  Floats(const Operand& operand, Index begin, Buffer&)
+      : x(reinterpret_cast<float*>(operand.data) + begin) {}
+
+  float even(int i) const { return x[2 * i]; }
+  float odd(int i) const { return x[2 * i + 1]; }
+  template <int number>
+  void put(int i, float even, float odd, Bits) const {
+    x[2 * i] = even;
+    x[2 * i + 1] = odd;
   }
-
-  bool any() const { return n_draws_ > 0; }
-
-  // Updates the tile that begins at element `begin`, and draws its words.
-  template <class Rule>
-  void update(const Rule& rule, float decay, float* const* x, Index begin, int n) {
-    const Counter counter(key_, begin);
-    if (n_draws_ > 2)
-      update_and_draw<2>(rule, decay, x[0], x[1], x[2], x[3], x[4], n, counter, words_[0],
-                         words_[1]);
-    else
-      update_and_draw<1>(rule, decay, x[0], x[1], x[2], x[3], x[4], n, counter, words_[0],
-                         words_[1]);
-  }
-
-  Draws operator[](int operand) const { return draws_[operand]; }
-
- private:
-  void assign(const Tensor& tensor, int operand) {
-    if (!is_narrow(tensor.operands[operand].storage)) return;
-    draws_[operand] = {words_[n_draws_ / 2],
-                       n_draws_ % 2 == 0 ? Rounding::uppermost : Rounding::lowest};
-    ++n_draws_;
-  }
-
-  std::uint64_t key_;
-  int n_draws_ = 0;
-  Draws draws_[max_operands];
-  alignas(64) Bits words_[2][tile];
 };
 
+struct Bfloat16s {
+  static constexpr bool staged = false;
+  Word* __restrict x;
+  Bfloat16s(const Operand& operand, Index begin, Buffer&)
+      : x(reinterpret_cast<Word*>(operand.data) + begin / 2) {}
+
+  float even(int i) const { return even_bfloat16(x[i]); }
+  float odd(int i) const { return odd_bfloat16(x[i]); }
+  template <int number>
+  void put(int i, float even, float odd, Bits word) const {
+    x[i] = encode_bfloat16<Rounding::stochastic>(even, odd, word_of<number>(word));
+  }
+};
+
+struct Staged {
+  static constexpr bool staged = true;
+  Buffer& x;
+  Staged(const Operand&, Index, Buffer& buffer) : x(buffer) {}
+
+  float even(int i) const { return x.even[i]; }
+  float odd(int i) const { return x.odd[i]; }
+  template <int number>
+  void put(int i, float even, float odd, Bits word) const {
+    x.even[i] = even;
+    x.odd[i] = odd;
+    x.words[i] = word_of<number>(word);
+  }
+};
+
+// The loop over the pairs of a tile. The random bits are drawn in it, since the divider is what it
+// waits for. Each operand that is written has a number: the states first, then the parameter.
+template <class Rule, class P, class G, class S>
+inline void update_pairs(const Rule& rule, float decay, P p, G g, [[maybe_unused]] S s0,
+                         [[maybe_unused]] S s1, [[maybe_unused]] S s2, Counter counter) {
+#pragma omp simd
+  for (int i = 0; i < pairs; ++i) {
+    const Bits word = counter.word(i);
+    float p_even = p.even(i), p_odd = p.odd(i);
+    float a_even = 0, a_odd = 0, b_even = 0, b_odd = 0, c_even = 0, c_odd = 0;
+    if constexpr (Rule::n_states > 0) a_even = s0.even(i), a_odd = s0.odd(i);
+    if constexpr (Rule::n_states > 1) b_even = s1.even(i), b_odd = s1.odd(i);
+    if constexpr (Rule::n_states > 2) c_even = s2.even(i), c_odd = s2.odd(i);
+    update_one(rule, decay, p_even, g.even(i), a_even, b_even, c_even);
+    update_one(rule, decay, p_odd, g.odd(i), a_odd, b_odd, c_odd);
+    if constexpr (Rule::n_states > 0) s0.template put<0>(i, a_even, a_odd, word);
+    if constexpr (Rule::n_states > 1) s1.template put<1>(i, b_even, b_odd, word);
+    if constexpr (Rule::n_states > 2) s2.template put<2>(i, c_even, c_odd, word);
+    p.template put<Rule::n_states>(i, p_even, p_odd, word);
+  }
+}
+
+// Asks for the memory of tiles to come.
+constexpr Index prefetch_bytes = 2048, cache_line = 64;
+inline void prefetch(const Operand& operand, Index begin) {
+  if (operand.strides) return;
+  const Index size = item_sizes[int(operand.storage)];
+  const char* const at = operand.data + begin * size + prefetch_bytes;
+  for (Index k = 0; k < tile * size; k += cache_line) __builtin_prefetch(at + k);
+}
+
+void store(const Tensor& tensor, const Operand& operand, bool stochastic, Index begin, Index n,
+           const Buffer& x) {
+  if (stochastic) store<Rounding::stochastic>(tensor, operand, begin, n, x);
+  else store<Rounding::nearest>(tensor, operand, begin, n, x);
+}
+
+// Tiles that something is rounded in.
+template <class Rule, class P, class G, class S>
+void sweep_pairs(const Rule& rule, const Tensor& tensor, const Coefficients& c, Index begin,
+                 Index end) {
+  constexpr int n_states = Rule::n_states;
+  const Operand* const operands = tensor.operands;
+  Buffer x[max_operands];
+  const std::uint64_t key = mix64(mix64(mix64(c.seed) + c.step) + tensor.number);
+  for (Index i = begin; i < end; i += tile) {
+    const Index n = end - i < tile ? end - i : tile;
+    for (int k = 0; k < 2 + n_states; ++k) prefetch(operands[k], i);
+    if constexpr (P::staged) load(tensor, operands[0], i, n, x[0]);
+    if constexpr (G::staged) load(tensor, operands[1], i, n, x[1]);
+    if constexpr (S::staged)
+      for (int k = 2; k < 2 + n_states; ++k) load(tensor, operands[k], i, n, x[k]);
+    if constexpr (P::staged && G::staged) {
+      if (c.maximize || c.l2 != 0) {
+        adjust(x[1].even, x[1].even, x[0].even, c, pairs);
+        adjust(x[1].odd, x[1].odd, x[0].odd, c, pairs);
+      }
+    }
+    update_pairs(rule, float(c.decay), P(operands[0], i, x[0]), G(operands[1], i, x[1]),
+                 S(operands[2], i, x[2]), S(operands[3], i, x[3]), S(operands[4], i, x[4]),
+                 Counter(key, i / 2));
+    if constexpr (P::staged) store(tensor, operands[0], c.stochastic, i, n, x[0]);
+    if constexpr (S::staged)
+      for (int k = 2; k < 2 + n_states; ++k)
+        store(tensor, operands[k], c.stochastic, i, n, x[k]);
+    if constexpr (P::staged)
+      if (tensor.copy.data) store(tensor, tensor.copy, false, i, n, x[0]);
+  }
+}
+
+// Tiles of what the rule computes in, gathered where it does not lie side by side.
 template <class Rule, class T>
-void sweep_tiles(const Rule& rule, const Tensor& tensor, const Coefficients& c, T decay,
-                 bool adjusts, Index begin, Index end) {
+void sweep_tiles(const Rule& rule, const Tensor& tensor, const Coefficients& c, Index begin,
+                 Index end) {
   constexpr int n_operands = 2 + Rule::n_states;
   alignas(64) T buffer[n_operands][tile];
   alignas(64) T adjusted[tile];
   T* x[max_operands] = {};
-  Dither dither(tensor, c, n_operands);
   for (Index i = begin; i < end; i += tile) {
     const Index n = end - i < tile ? end - i : tile;
     for (int k = 0; k < n_operands; ++k)
-      x[k] = load(tensor, tensor.operands[k], i, n, buffer[k]);
-    if (adjusts) {
+      x[k] = gather(tensor, tensor.operands[k], i, n, buffer[k]);
+    if (c.maximize || c.l2 != 0) {
       adjust(adjusted, x[1], x[0], c, n);
       x[1] = adjusted;
     }
-    if (!dither.any()) update(rule, decay, x[0], x[1], x[2], x[3], x[4], n);
-    else if constexpr (sizeof(T) == sizeof(float))
-      dither.update(rule, decay, x, i, int(n));
+    update(rule, T(c.decay), x[0], x[1], x[2], x[3], x[4], n);
     for (int k = 0; k < n_operands; ++k)
-      if (k != 1) store(tensor, tensor.operands[k], i, n, x[k], dither[k]);
-    if (tensor.copy.data) store(tensor, tensor.copy, i, n, x[0], Draws{});
+      if (k != 1) scatter(tensor, tensor.operands[k], i, n, x[k]);
   }
+}
+
+template <class Rule, class T>
+void sweep_in_place(const Rule& rule, const Tensor& tensor, const Coefficients& c, Index begin,
+                    Index end) {
+  T* x[max_operands] = {};
+  for (int k = 0; k < 2 + Rule::n_states; ++k)
+    x[k] = reinterpret_cast<T*>(tensor.operands[k].data);
+  const T decay = T(c.decay);
+  Index i = begin;
+  for (; i + tile <= end; i += tile) {
+    for (int k = 0; k < 2 + Rule::n_states; ++k) prefetch(tensor.operands[k], i);
+    update(rule, decay, x[0] + i, x[1] + i, x[2] + i, x[3] + i, x[4] + i, tile);
+  }
+  update(rule, decay, x[0] + i, x[1] + i, x[2] + i, x[3] + i, x[4] + i, end - i);
 }
 
 template <class Rule>
 void sweep(const Tensor& tensor, const Coefficients& c, Index begin, Index end) noexcept {
   using T = typename Rule::Real;
+  constexpr int n_operands = 2 + Rule::n_states;
   const Rule rule(c.rule);
-  const T decay = T(c.decay);
   const bool adjusts = c.maximize || c.l2 != 0;
+  const auto all = [&](int first, int last, const auto& holds) {
+    for (int k = first; k < last; ++k)
+      if (!holds(tensor.operands[k])) return false;
+    return true;
+  };
 
-  // Where every operand is used where it lies, all is one tile: measured on 10^7 elements, RMSProp
-  // takes 0.42 ns an element so and 0.46 in tiles, Adam 0.53 both ways (AVX2, one thread; the
-  // plain loop of bench/roof.hpp 0.38 and 0.52). Prefetching by hand, 1 to 4 KiB ahead, made
-  // Adam 1.5 times slower.
-  bool in_place = !adjusts && !tensor.copy.data;
-  T* x[max_operands] = {};
-  for (int k = 0; k < 2 + Rule::n_states; ++k) {
-    const Operand& operand = tensor.operands[k];
-    in_place = in_place && !operand.strides && !is_narrow(operand.storage);
-    x[k] = reinterpret_cast<T*>(operand.data) + begin;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    const auto narrow = [](const Operand& x) { return is_narrow(x.storage); };
+    if (tensor.copy.data || !all(0, n_operands, [&](const Operand& x) { return !narrow(x); })) {
+      const auto floats = [](const Operand& x) { return lies_as(x, Storage::float32); };
+      const auto halves = [&](const Operand& x) {
+        return c.stochastic && lies_as(x, Storage::bfloat16);
+      };
+      const Index whole = adjusts || tensor.copy.data ? begin : begin + (end - begin) / tile * tile;
+      const auto run = [&](auto* f) {
+        f(rule, tensor, c, begin, whole);
+        sweep_pairs<Rule, Staged, Staged, Staged>(rule, tensor, c, whole, end);
+      };
+      const bool p_floats = all(0, 1, floats), p_halves = all(0, 1, halves);
+      const bool g_floats = all(1, 2, floats), g_halves = all(1, 2, halves);
+      const bool s_floats = all(2, n_operands, floats), s_halves = all(2, n_operands, halves);
+      if (p_floats && g_floats)
+        return s_halves ? run(sweep_pairs<Rule, Floats, Floats, Bfloat16s>)
+                        : run(sweep_pairs<Rule, Floats, Floats, Staged>);
+      if (p_floats && g_halves && s_floats)
+        return run(sweep_pairs<Rule, Floats, Bfloat16s, Floats>);
+      if (p_halves && g_halves)
+        return s_halves   ? run(sweep_pairs<Rule, Bfloat16s, Bfloat16s, Bfloat16s>)
+               : s_floats ? run(sweep_pairs<Rule, Bfloat16s, Bfloat16s, Floats>)
+                          : run(sweep_pairs<Rule, Bfloat16s, Bfloat16s, Staged>);
+      return sweep_pairs<Rule, Staged, Staged, Staged>(rule, tensor, c, begin, end);
+    }
   }
-  if (in_place) update(rule, decay, x[0], x[1], x[2], x[3], x[4], end - begin);
-  else sweep_tiles(rule, tensor, c, decay, adjusts, begin, end);
+  if (!adjusts && all(0, n_operands, [](const Operand& x) { return !x.strides; }))
+    sweep_in_place<Rule, T>(rule, tensor, c, begin, end);
+  else
+    sweep_tiles<Rule, T>(rule, tensor, c, begin, end);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+
 from fastoptim.rules import AdamRule, AdamWRule, Rule, SGDRule
 from fastoptim.storage import StorageOptions
 

@@ -14,7 +14,7 @@ void WorkList::add(const Work& work) {
 }
 
 template <class F>
-void WorkList::for_blocks(const F& f) const noexcept {
+void WorkList::for_blocks(bool serial, const F& f) const noexcept {
   const auto share = [&](Index begin, Index end) {
     auto k = std::upper_bound(first_block_.begin(), first_block_.end(), begin) -
              first_block_.begin() - 1;
@@ -23,17 +23,22 @@ void WorkList::for_blocks(const F& f) const noexcept {
       f(works_[k], (begin - first_block_[k]) * block, std::min(stop * block, works_[k].tensor.size));
     }
   };
-  parallel_for(first_block_.back(), n_elements_ < serial_below, share);
+  parallel_for(first_block_.back(), serial, share);
 }
 
-void WorkList::run(const Coefficients* groups) const noexcept {
-  for_blocks([&](const Work& work, Index begin, Index end) {
+void WorkList::run(const Coefficients* groups) noexcept {
+  using Clock = std::chrono::steady_clock;
+  const bool small = n_elements_ < serial_below;
+  const bool medium = !small && n_elements_ < serial_if_asleep_below;
+  const bool asleep = medium && Clock::now() - last_run_ > awake_for;
+  for_blocks(small || asleep, [&](const Work& work, Index begin, Index end) {
     work.sweep(work.tensor, groups[work.group], begin, end);
   });
+  if (medium) last_run_ = Clock::now();
 }
 
 void WorkList::zero_states() const noexcept {
-  for_blocks([](const Work& work, Index begin, Index end) {
+  for_blocks(n_elements_ < serial_below, [](const Work& work, Index begin, Index end) {
     for (int k = 0; k < work.n_states; ++k) {
       const Operand& state = work.tensor.operands[2 + k];
       const Index item_size = item_sizes[int(state.storage)];

@@ -1,6 +1,7 @@
 // A list of tensors as one range of work: one parallel region for all of them.
 #pragma once
 
+#include <chrono>
 #include <vector>
 
 #include "kernels/kernels.hpp"
@@ -13,6 +14,14 @@ constexpr Index block = 1024;
 
 // Below this many elements one thread is faster than waking a second.
 constexpr Index serial_below = 32768;
+
+// Threads sleep some 20 us after their last job, and below this many elements waking them takes
+// longer than they save: so they are left asleep unless steps follow each other at once. A step of
+// 110 000 elements takes 68 us so after a pause of 0.5 ms, and 128 with two threads; between
+// matrix products 99 in place of 123 (python bench/epoch.py is such a loop); in a tight loop two
+// threads take 31 and one 52.
+constexpr Index serial_if_asleep_below = 262144;
+constexpr std::chrono::microseconds awake_for{20};
 
 struct Work {
   Tensor tensor;
@@ -27,7 +36,7 @@ class WorkList {
   Work& operator[](std::size_t k) { return works_[k]; }
   Index n_elements() const { return n_elements_; }
 
-  void run(const Coefficients* groups) const noexcept;
+  void run(const Coefficients* groups) noexcept;
 
   // Zeroes the states, each part by the thread that a step will give it to, so that its memory
   // lies close to that thread's processor. They must be contiguous.
@@ -36,11 +45,12 @@ class WorkList {
  private:
   // Calls f(work, begin, end) for all elements, on every thread for its share of the blocks.
   template <class F>
-  void for_blocks(const F& f) const noexcept;
+  void for_blocks(bool serial, const F& f) const noexcept;
 
   std::vector<Work> works_;
   std::vector<Index> first_block_{0};  // of each tensor, and the end
   Index n_elements_ = 0;
+  std::chrono::steady_clock::time_point last_run_{};  // its end
 };
 
 }  // namespace fastoptim

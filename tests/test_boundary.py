@@ -733,3 +733,31 @@ def test_foreign_arrays_that_cannot_be_read_are_refused(tensor, error, match):
     opt = fo.Adam([p[0], p[1]])
     with refused(error, match, p, opt):
         opt.step([np.ones(3), tensor])
+
+
+def test_fresh_gradients_of_changing_forms_between_bound_ones():
+    """The core remembers the form of the last gradient, and which ones it points to."""
+    rng = np.random.default_rng(0)
+    p, bound = rng.standard_normal((2, 3, 5))
+    expected = p.copy()
+    opt = fo.SGD(p, grads=bound, lr=0.5)
+    wide = rng.standard_normal((3, 10))
+    for grad in (None, wide[:, ::2], wide[:, 1::2], None, np.asfortranarray(bound), None,
+                 bound[::-1], wide[:, :5].copy(), None):
+        opt.step(None if grad is None else [grad])
+        expected -= 0.5 * (bound if grad is None else grad)
+        assert p.tobytes() == expected.tobytes()
+        with pytest.raises(ValueError, match=r"^grad 0 must have shape \(3, 5\), got \(5, 3\)"):
+            opt.step([bound.T])
+        with pytest.raises(TypeError, match="^grad 0 must have dtype float64"):
+            opt.step([bound.astype(np.float32)])
+        assert p.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("arguments", [(), (0.1, None), (0.1, None, None, None)])
+def test_the_cores_step_counts_its_arguments(arguments):
+    step = fo.SGD(np.zeros(1), grads=np.zeros(1))._core
+    with pytest.raises(TypeError, match=f"^run takes lr, grads and t, got {len(arguments)} arg"):
+        step.run(*arguments)
+    with pytest.raises(TypeError, match="Step.__init__ must be called first"):
+        type(step).__new__(type(step)).run(0.1, None, None)

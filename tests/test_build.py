@@ -80,3 +80,15 @@ def test_import_needs_numpy_only():
     extras = {"matplotlib", "sklearn", "pandas", "tqdm", "torch", "scipy", "vega_datasets"}
     assert not extras & set(loaded)
     assert "numpy" in loaded
+
+
+def test_import_leaves_for_later_what_a_step_does_not_need():
+    code = """
+import sys, fastoptim as fo
+later = {"MiniBatches", "Permutation", "schedules", "shuffle_"}
+assert not later & set(vars(fo)) and later <= set(dir(fo)) and set(fo.__all__) <= set(dir(fo))
+assert not {"fastoptim.batches", "fastoptim.permutation", "fastoptim.schedules"} & set(sys.modules)
+for name in later:
+    assert getattr(fo, name) is vars(fo)[name]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

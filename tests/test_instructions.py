@@ -11,8 +11,8 @@ import pytest
 # One opt.step() with bound gradients of 6 tensors of one element: LIMIT instructions at most,
 # from the call in Python to its return. COUNTED were counted with CPython 3.11 and GCC 12; the
 # headroom is for other versions of both.
-COUNTED = 8_225
-LIMIT = 10_000
+COUNTED = 4_404
+LIMIT = 5_400
 
 _STEPS = """
 import sys

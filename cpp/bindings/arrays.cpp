@@ -46,9 +46,14 @@ void check_device(py::handle x, const std::string& label, const std::string& typ
 
 }  // namespace
 
+Form::Form(const py::array& x)
+    : n_axes_(header(x)->nd), extents_and_strides_(x.shape(), x.shape() + n_axes_),
+      dtype_(x.dtype()) {
+  extents_and_strides_.insert(extents_and_strides_.end(), x.strides(), x.strides() + n_axes_);
+}
+
 py::array as_array(py::handle x, const std::string& label) {
-  if (Py_TYPE(x.ptr()) == py::detail::npy_api::get().PyArray_Type_)
-    return py::reinterpret_borrow<py::array>(x);
+  if (is_array(x)) return py::reinterpret_borrow<py::array>(x);
   const py::module_ numpy = py::module_::import("numpy");
   if (py::isinstance<py::array>(x)) {
     if (py::isinstance(x, numpy.attr("ma").attr("MaskedArray")))
@@ -204,22 +209,27 @@ Written::Written(std::vector<Region> regions) : regions_(std::move(regions)) {
   std::vector<Region> all;
   all.swap(regions_);
   for (const Region& region : all) {  // each against those that begin before it
-    check_apart(*region.array, *region.label);
+    check_apart(region);
     regions_.push_back(region);
+    begins_.push_back(region.begin);
     last_end_.push_back(last_end_.empty() ? region.end : std::max(last_end_.back(), region.end));
   }
 }
 
-void Written::check_apart(const py::array& x, const std::string& label) const {
-  const Region region = region_of(x, label);
+void Written::check_apart(const Region& region) const {
   if (region.begin == region.end) return;
-  auto k = std::lower_bound(regions_.begin(), regions_.end(), region.end,
-                            [](const Region& r, const char* end) { return r.begin < end; }) -
-           regions_.begin();
+  // How many begin before its end; as std::lower_bound, but without a branch in the loop, which
+  // would be guessed wrongly every other time.
+  std::size_t k = 0;
+  for (std::size_t n = begins_.size(); n > 0;) {
+    const std::size_t half = (n + 1) / 2;
+    k = begins_[k + half - 1] < region.end ? k + half : k;
+    n -= half;
+  }
   for (; k > 0 && last_end_[k - 1] > region.begin; --k) {
     const Region& other = regions_[k - 1];
-    if (other.end > region.begin && share_memory(x, *other.array))
-      throw py::value_error(label + " must not share memory with " + *other.label);
+    if (other.end > region.begin && share_memory(*region.array, *other.array))
+      throw py::value_error(*region.label + " must not share memory with " + *other.label);
   }
 }
 

@@ -16,6 +16,9 @@ namespace py = pybind11;
 // x itself if it is a NumPy array, else its memory, without a copy: the plain array under a
 // subclass, or what DLPack or the buffer protocol shows. TypeError if there is no such way.
 py::array as_array(py::handle x, const std::string& label);
+inline bool is_array(py::handle x) {  // and of no subclass
+  return Py_TYPE(x.ptr()) == py::detail::npy_api::get().PyArray_Type_;
+}
 
 // TypeError if the array's dtype is neither float32 nor float64.
 Storage check_dtype(const py::array& x, const std::string& label);
@@ -43,7 +46,7 @@ void check_updatable(const py::array& x, const std::string& label);
 
 [[noreturn]] void refuse_read_only(const std::string& label);
 
-// The bytes between the first and the last that an array's elements occupy.
+// The bytes from the first to the last that an array's elements occupy.
 struct Region {
   const char* begin;
   const char* end;
@@ -57,10 +60,11 @@ class Written {
  public:
   Written() = default;
   explicit Written(std::vector<Region> regions);  // ValueError if two of them share memory
-  void check_apart(const py::array& x, const std::string& label) const;
+  void check_apart(const Region& region) const;
 
  private:
   std::vector<Region> regions_;         // by begin
+  std::vector<const char*> begins_;    // theirs
   std::vector<const char*> last_end_;  // of all regions up to here
 };
 
@@ -80,6 +84,30 @@ inline Shape shape_of(const py::array& x) {
 inline Strides strides_of(const py::array& x) {
   return {reinterpret_cast<const Index*>(header(x)->strides), Index(x.itemsize())};
 }
+
+// What an array's header says of its elements, but where they lie.
+class Form {
+ public:
+  Form() = default;  // that of no array
+  explicit Form(const py::array& x);
+
+  // Inline, and no call of memcmp for each: a step asks it of every array, and most have one axis
+  // or two.
+  bool is_that_of(const py::array& x) const {
+    const py::detail::PyArray_Proxy& now = *header(x);
+    if (now.descr != dtype_.ptr() || now.nd != n_axes_) return false;
+    const Index* const seen = extents_and_strides_.data();
+    for (int axis = 0; axis < n_axes_; ++axis)
+      if (now.dimensions[axis] != seen[axis] || now.strides[axis] != seen[n_axes_ + axis])
+        return false;
+    return true;
+  }
+
+ private:
+  int n_axes_ = -1;
+  std::vector<Index> extents_and_strides_;
+  py::object dtype_;
+};
 bool same_shape(const py::array& a, const py::array& b);
 
 }  // namespace fastoptim

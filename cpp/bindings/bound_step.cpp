@@ -40,9 +40,22 @@ class BoundStep::Turn {
 };
 
 BoundStep::Array::Array(py::array x, std::string name)
-    : array(std::move(x)), label(std::move(name)), data(data_of(array)), dtype(array.dtype()),
-      shape(array.shape(), array.shape() + array.ndim()),
-      strides(array.strides(), array.strides() + array.ndim()) {}
+    : array(std::move(x)), data(data_of(array)), form(array), label(std::move(name)) {}
+
+[[noreturn]] void BoundStep::Array::refuse_changed() const {
+  throw py::value_error(label +
+                        " must stay the array that it was when it was bound, got one whose "
+                        "size, shape, strides or dtype was changed");
+}
+
+inline void BoundStep::Array::check_unchanged() const {
+  if (data_of(array) != data || !form.is_that_of(array)) refuse_changed();
+}
+
+inline void BoundStep::Array::check_written() const {
+  check_unchanged();
+  if (!is_writable(array)) refuse_read_only(label);
+}
 
 BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t,
                      bool uint16_is_bfloat16)
@@ -51,7 +64,6 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
   coefficients_.resize(groups_.size());
 
   std::vector<Region> written;
-  fresh_storages_.resize(tensors.size());
   items_.resize(tensors.size());  // for good: regions and tensors point into the items
   std::vector<Work> works;
   for (std::size_t i = 0; i < items_.size(); ++i) {
@@ -92,8 +104,8 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
     for (const Array& x : item.scales) {
       const Index n_blocks = (parameter.array.size() + q8_block - 1) / q8_block;
       if (check_storage(x.array, x.label, Role::codes) != Storage::unsigned8 ||
-          x.shape != std::vector<Index>(1, n_blocks) ||
-          (n_blocks > 1 && x.strides[0] != 1))
+          x.array.ndim() != 1 || x.array.size() != n_blocks ||
+          (n_blocks > 1 && x.array.strides(0) != 1))
         throw py::value_error(x.label + " must be " + std::to_string(n_blocks) + " bytes in a row");
       written.push_back(region_of(x.array, x.label));
     }
@@ -106,8 +118,8 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
   written_ = Written(std::move(written));
   for (std::size_t i = 0; i < items_.size(); ++i) {
     const Array& gradient = items_[i].arrays[1];
-    if (items_[i].bound) written_.check_apart(gradient.array, gradient.label);
-    lay_out(items_[i], gradient.array, works[i].tensor);
+    if (items_[i].bound) written_.check_apart(region_of(gradient.array, gradient.label));
+    lay_out(items_[i], gradient.array, items_[i].storages[1], works[i].tensor);
     work_.add(works[i]);
   }
 }
@@ -142,7 +154,9 @@ void BoundStep::set_rounding(bool stochastic, std::uint64_t seed) {
   seed_ = seed;
 }
 
-void BoundStep::lay_out(Item& item, const py::array& grad, Tensor& tensor) {
+void BoundStep::lay_out(Item& item, const py::array& grad, Storage storage, Tensor& tensor) {
+  item.storages[1] = storage;
+  item.grad_form = Form();  // until all is done: memory may run out on the way
   // The rule works on the master, where there is one, and the parameter is a copy.
   const std::size_t worked_on = item.master ? item.arrays.size() - 1 : 0;
   std::vector<const py::array*> arrays;
@@ -165,41 +179,11 @@ void BoundStep::lay_out(Item& item, const py::array& grad, Tensor& tensor) {
   tensor.extents = item.layout.extents.data();
   tensor.n_axes = int(item.layout.extents.size());
   tensor.size = item.layout.size;
-  item.grad_strides.assign(grad.strides(), grad.strides() + grad.ndim());
+  item.grad_form = Form(grad);
   item.grad_aligned = is_aligned(grad);
-}
-
-void BoundStep::use_gradient(Item& item, const py::array& grad, Storage storage, Tensor& tensor) {
-  const bool same_storage = item.storages[1] == storage;
-  item.storages[1] = storage;
-  if (std::equal(item.grad_strides.begin(), item.grad_strides.end(), grad.strides()) &&
-      item.grad_aligned == is_aligned(grad) && same_storage)
-    tensor.operands[1].data = data_of(grad);
-  else
-    lay_out(item, grad, tensor);
-}
-
-Storage BoundStep::check_gradient(const Item& item, const py::array& grad) const {
-  const Array &parameter = item.arrays[0], &bound = item.arrays[1];
-  const Storage storage =
-      header(grad)->descr == parameter.dtype.ptr()  // the common case
-          ? item.storages[0]
-          : check_storage(grad, bound.label, Role::gradient, item.storages[0], parameter.label,
-                          uint16_is_bfloat16_);
-  check_shape(grad, bound.label, parameter.array);
-  written_.check_apart(grad, bound.label);
-  return storage;
-}
-
-void BoundStep::check_unchanged(const Array& x) {
-  const Shape shape = shape_of(x.array);
-  if (data_of(x.array) != x.data || header(x.array)->descr != x.dtype.ptr() ||
-      shape.n_axes != int(x.shape.size()) ||
-      !std::equal(x.shape.begin(), x.shape.end(), shape.extents) ||
-      !std::equal(x.strides.begin(), x.strides.end(), strides_of(x.array).strides))
-    throw py::value_error(x.label +
-                          " must stay the array that it was when it was bound, got one whose "
-                          "size, shape, strides or dtype was changed");
+  const Region region = region_of(grad, item.arrays[1].label);
+  item.grad_before = data_of(grad) - region.begin;
+  item.grad_after = region.end - data_of(grad);
 }
 
 void BoundStep::prepare(Index t, py::handle lr) {
@@ -210,9 +194,10 @@ void BoundStep::prepare(Index t, py::handle lr) {
     const Group& group = groups_[k];
     const double rate =
         shared ? PyFloat_AS_DOUBLE(lr.ptr()) : lr.cast<py::sequence>()[k].cast<double>();
-    Coefficients c{group.maximize, group.decoupled ? 0 : group.weight_decay,
-                   group.decoupled ? 1 - rate * group.weight_decay : 1, {}, stochastic_,
-                   seed_, std::uint64_t(t)};
+    Coefficients& c = coefficients_[k];  // of this step only: a refused one may leave them behind
+    c = {group.maximize, group.decoupled ? 0 : group.weight_decay,
+         group.decoupled ? 1 - rate * group.weight_decay : 1, {}, stochastic_, seed_,
+         std::uint64_t(t)};
     group.rule->coefficients(group.options, double(t), rate, c.rule);
     const auto fits = [&](double x) {
       return group.in_float32 ? std::isfinite(float(x)) : std::isfinite(x);
@@ -223,7 +208,32 @@ void BoundStep::prepare(Index t, py::handle lr) {
           (group.in_float32 ? "float32" : "float64") + ", got lr = " +
           std::string(py::repr(py::float_(rate))) + " and weight_decay = " +
           std::string(py::repr(py::float_(group.weight_decay))));
-    coefficients_[k] = c;
+  }
+}
+
+void BoundStep::take(py::handle grads) {
+  const auto list = py::reinterpret_borrow<py::sequence>(grads);
+  if (list.size() != items_.size())
+    throw py::value_error("grads must hold " + std::to_string(items_.size()) + " arrays, got " +
+                          std::to_string(list.size()));
+  // All of them first: what runs in a __dlpack__ must not come between a check and its use.
+  for (std::size_t i = 0; i < items_.size(); ++i)
+    fresh_.push_back({as_array(list[i], items_[i].arrays[1].label), {}, false});
+}
+
+void BoundStep::check(const Item& item, Fresh& grad) const {
+  const Array &parameter = item.arrays[0], &bound = item.arrays[1];
+  grad.like_last =
+      item.grad_form.is_that_of(grad.array) && item.grad_aligned == is_aligned(grad.array);
+  if (grad.like_last) {
+    char* const data = data_of(grad.array);
+    written_.check_apart(
+        {data - item.grad_before, data + item.grad_after, &grad.array, &bound.label});
+  } else {
+    grad.storage = check_storage(grad.array, bound.label, Role::gradient, item.storages[0],
+                                 parameter.label, uint16_is_bfloat16_);
+    check_shape(grad.array, bound.label, parameter.array);
+    written_.check_apart(region_of(grad.array, bound.label));
   }
 }
 
@@ -233,43 +243,41 @@ void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
 
   // Let go of at the end: the optimizer keeps no gradient alive.
   struct Cleared {
-    std::vector<py::array>& list;
+    std::vector<Fresh>& list;
     ~Cleared() { list.clear(); }
   } const cleared{fresh_};
-  if (given) {
-    if (py::len(grads) != items_.size())
-      throw py::value_error("grads must hold " + std::to_string(items_.size()) + " arrays, got " +
-                            std::to_string(py::len(grads)));
-    // All of them first: what runs in a __dlpack__ must not come between a check and its use.
-    for (const Item& item : items_)
-      fresh_.push_back(as_array(py::reinterpret_borrow<py::sequence>(grads)[fresh_.size()],
-                                item.arrays[1].label));
-  }
+  if (given) take(grads);
 
   if (!t.is_none() && t.cast<Index>() != t_) refuse_another_thread();
   prepare(t_ + 1, lr);
   for (std::size_t i = 0; i < items_.size(); ++i) {
-    const std::vector<Array>& arrays = items_[i].arrays;
-    for (std::size_t k = 0; k < arrays.size(); ++k) {
-      if (k == 1 && (given || !items_[i].bound)) continue;
-      check_unchanged(arrays[k]);
-      if (k != 1 && !is_writable(arrays[k].array)) refuse_read_only(arrays[k].label);
-    }
-    for (const Array& x : items_[i].scales) {
-      check_unchanged(x);
-      if (!is_writable(x.array)) refuse_read_only(x.label);
-    }
-    if (given) {
-      fresh_storages_[i] = check_gradient(items_[i], fresh_[i]);
-    } else if (items_[i].bound) {
-      fresh_storages_[i] = items_[i].bound_storage;
-    } else {
-      throw py::value_error(arrays[1].label + " must be given: no gradient is bound");
-    }
+    const Item& item = items_[i];
+    const Array& bound = item.arrays[1];
+    for (const Array& x : item.arrays)
+      if (&x != &bound) x.check_written();
+    for (const Array& x : item.scales) x.check_written();
+    if (given)
+      check(item, fresh_[i]);
+    else if (item.bound)
+      bound.check_unchanged();
+    else
+      throw py::value_error(bound.label + " must be given: no gradient is bound");
   }
-  for (std::size_t i = 0; i < items_.size(); ++i)
-    use_gradient(items_[i], given ? fresh_[i] : items_[i].arrays[1].array, fresh_storages_[i],
-                 work_[i].tensor);
+  // Nothing below throws but for want of memory, and that before a step begins.
+  if (given || !bound_in_use_) {
+    bound_in_use_ = false;  // not before all of them are, should memory run out halfway
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      Tensor& tensor = work_[i].tensor;
+      const Array& bound = items_[i].arrays[1];
+      if (!given)
+        lay_out(items_[i], bound.array, items_[i].bound_storage, tensor);
+      else if (fresh_[i].like_last)
+        tensor.operands[1].data = data_of(fresh_[i].array);
+      else
+        lay_out(items_[i], fresh_[i].array, fresh_[i].storage, tensor);
+    }
+    bound_in_use_ = !given;
+  }
 
   if (work_.n_elements() < keep_gil_below) {
     work_.run(coefficients_.data());

@@ -60,12 +60,14 @@ class BoundStep {
   // An array and what its header said when it was checked: NumPy lets its owner rewrite it.
   struct Array {
     py::array array;
-    std::string label;
     const char* data;
-    py::object dtype;
-    std::vector<Index> shape, strides;
+    Form form;
+    std::string label;
 
     Array(py::array x, std::string name);
+    [[noreturn]] void refuse_changed() const;
+    void check_unchanged() const;
+    void check_written() const;  // unchanged, and still writable
   };
   struct Item {
     std::vector<Array> arrays;  // in the order in which they came; the parameter stands in for
@@ -75,25 +77,32 @@ class BoundStep {
     std::vector<Array> scales;      // of the states in q8: of all of them or none
     bool master;                    // whether the last array is one
     Layout layout;
-    std::vector<Index> grad_strides;  // that the layout was made for
+    // The gradient that the layout was made for: that of the last step, or one like it.
+    Form grad_form;
     bool grad_aligned;
+    Index grad_before, grad_after;  // bytes that its elements reach from where its data begin
+  };
+  // A gradient that came with the step.
+  struct Fresh {
+    py::array array;
+    Storage storage;
+    bool like_last;
   };
 
   static Group make_group(const py::tuple& rule);
   Group changed_group(std::size_t group, const py::tuple& rule) const;
-  static void check_unchanged(const Array& x);
-  Storage check_gradient(const Item& item, const py::array& grad) const;
-  static void lay_out(Item& item, const py::array& grad, Tensor& tensor);
-  static void use_gradient(Item& item, const py::array& grad, Storage storage, Tensor& tensor);
+  static void lay_out(Item& item, const py::array& grad, Storage storage, Tensor& tensor);
   void prepare(Index t, py::handle lr);
+  void take(py::handle grads);
+  void check(const Item& item, Fresh& grad) const;
 
   std::vector<Group> groups_;
   std::vector<Coefficients> coefficients_;
   std::vector<Item> items_;
   WorkList work_;
   Written written_;
-  std::vector<py::array> fresh_;  // gradients of the step that is under way
-  std::vector<Storage> fresh_storages_;
+  std::vector<Fresh> fresh_;   // the gradients of the step that is under way, if they came with it
+  bool bound_in_use_ = true;  // whether the tensors' gradients are the bound ones
   bool uint16_is_bfloat16_;
   bool stochastic_ = false;
   std::uint64_t seed_ = 0;

@@ -45,7 +45,7 @@ void ewma(const py::object& x_object, const py::object& out_object, int axis, do
                         std::equal(x.strides(), x.strides() + x.ndim(), out.strides());
   if (!in_place) {
     const std::string out_label = "out (unless it is x)", x_label = "x";
-    Written({region_of(out, out_label)}).check_apart(x, x_label);
+    Written({region_of(out, out_label)}).check_apart(region_of(x, x_label));
   }
 
   std::vector<Index> extents, strides[2];
@@ -63,6 +63,27 @@ void ewma(const py::object& x_object, const py::object& out_object, int axis, do
   run_ewma(arrays, storage, beta, bias_correction);
 }
 
+// Step.run as a plain method of the type: pybind11's way to one, with its lists of arguments and
+// its look-up of types, takes as many instructions as checking six tensors does.
+PyObject* run_step(PyObject* self, PyObject* const* args, Py_ssize_t n_args) {
+  try {
+    if (n_args != 3)
+      throw py::type_error("run takes lr, grads and t, got " + std::to_string(n_args) +
+                           " arguments");
+    const auto value = reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder();
+    if (!value.holder_constructed()) throw py::type_error("Step.__init__ must be called first");
+    value.value_ptr<BoundStep>()->run(args[0], args[1], args[2]);
+    return py::none().release().ptr();
+  } catch (...) {
+    py::detail::try_translate_exceptions();
+    return nullptr;
+  }
+}
+
+PyMethodDef run_method{"run",
+                       reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_step)),
+                       METH_FASTCALL, "run($self, lr, grads, t, /)\n--\n\n"};
+
 }  // namespace
 }  // namespace fastoptim
 
@@ -74,10 +95,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
   kernels();  // a wrong FASTOPTIM_ISA fails the import, not the first step
 
-  py::class_<BoundStep>(m, "Step")
-      .def(py::init<const py::sequence&, const py::sequence&, Index, bool>(), py::arg("rules"),
+  py::class_<BoundStep> step(m, "Step");
+  step.def(py::init<const py::sequence&, const py::sequence&, Index, bool>(), py::arg("rules"),
            py::arg("tensors"), py::arg("t") = 0, py::arg("uint16_is_bfloat16") = false)
-      .def("run", &BoundStep::run, py::arg("lr"), py::arg("grads"), py::arg("t"))
       .def("set_rule", &BoundStep::set_rule, py::arg("group"), py::arg("rule"))
       .def("set_rounding", &BoundStep::set_rounding, py::arg("stochastic"), py::arg("seed"))
       .def("zero_states", &BoundStep::zero_states)
@@ -85,6 +105,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def("restore", &BoundStep::restore, py::arg("t"), py::arg("rules"),
            py::arg("copies"), py::arg("stochastic"), py::arg("seed"))
       .def_property_readonly("t", &BoundStep::t);
+  step.attr("run") = py::reinterpret_steal<py::object>(
+      PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(step.ptr()), &run_method));
 
   m.def("as_array", &as_array, py::arg("x"), py::arg("label"));
   m.def(

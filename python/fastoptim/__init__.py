@@ -4,20 +4,34 @@ from importlib import import_module
 
 from fastoptim import _core, storage
 from fastoptim.averages import ewma
-from fastoptim.batches import MiniBatches, shuffle_
 from fastoptim.functional import adam_, momentum_, rmsprop_, sgd_
 from fastoptim.optimizer import Optimizer
 from fastoptim.optimizers import SGD, Adam, AdamW, Momentum, RMSProp
-from fastoptim.permutation import Permutation
 from fastoptim.threads import build_info, get_num_threads, set_num_threads
 
 __version__ = _core.version()
 
 
+# Names that are loaded when first asked for, and from where: not every program that takes steps
+# shuffles or has a schedule, and these would be half of the import's time.
+_LATER = {
+    "MiniBatches": "batches",
+    "Permutation": "permutation",
+    "schedules": None,  # a module itself
+    "shuffle_": "batches",
+}
+
+
 def __getattr__(name: str):
-    if name == "schedules":  # when first asked for: it would be a third of the import's time
-        return import_module("fastoptim.schedules")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"fastoptim.{_LATER[name] or name}")
+    value = globals()[name] = getattr(module, name) if _LATER[name] else module
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
 
 
 __all__ = [

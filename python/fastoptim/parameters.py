@@ -43,6 +43,8 @@ def is_groups(params: object) -> bool:
 
 def in_order(grads: object, names: list[str | int]) -> list[object]:
     """The gradients in the order of the parameters' names, which they must match exactly."""
+    if type(grads) is list and len(grads) == len(names):
+        return grads  # the shortest way; to ask whether it is a Mapping takes 0.2 us
     if isinstance(grads, Mapping):
         # Asked first, since a defaultdict would make up what is missing.
         if len(grads) == len(names) and all(map(grads.__contains__, names)):

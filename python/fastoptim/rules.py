@@ -6,30 +6,21 @@ cpp/kernels/rules.hpp reads them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import ClassVar
 
 from fastoptim import checks
+from fastoptim.options import Options
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(Options):
     """What all rules have: weight decay, coupled (L2) or decoupled, and the direction."""
 
-    name: ClassVar[str]
-    lr: ClassVar[float]  # the default
+    name: str
+    lr: float  # the default
+    defaults = {"weight_decay": 0.0, "decoupled": False, "maximize": False}
 
-    weight_decay: float = 0.0
-    decoupled: bool = False
-    maximize: bool = False
-
-    def __post_init__(self) -> None:
-        self._set("weight_decay", checks.number("weight_decay", self.weight_decay))
-        checks.flag("decoupled", self.decoupled)
-        checks.flag("maximize", self.maximize)
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
+    def _check(self) -> None:
+        self._number("weight_decay")
+        self._flags("decoupled", "maximize")
 
     @property
     def kernel(self) -> str:
@@ -57,30 +48,28 @@ class Rule:
         return (self.kernel, self.weight_decay, self.decoupled, self.maximize, self.own_options)
 
 
-@dataclass(frozen=True, kw_only=True)
 class SGDRule(Rule):
     name = "sgd"
     lr = 1e-2
 
 
-@dataclass(frozen=True, kw_only=True)
 class MomentumRule(Rule):
     name = "momentum"
     lr = 1e-2
+    defaults = Rule.defaults | {
+        "beta": 0.9,
+        "dampening": None,
+        "dampen_first": True,
+        "nesterov": False,
+        "bias_correction": False,
+    }
 
-    beta: float = 0.9
-    dampening: float | None = None
-    dampen_first: bool = True
-    nesterov: bool = False
-    bias_correction: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set("beta", checks.number("beta", self.beta, below=1))
+    def _check(self) -> None:
+        super()._check()
+        self._number("beta", below=1)
         if self.dampening is not None:
-            self._set("dampening", checks.number("dampening", self.dampening, below=1))
-        for name in ("dampen_first", "nesterov", "bias_correction"):
-            checks.flag(name, getattr(self, name))
+            self._number("dampening", below=1)
+        self._flags("dampen_first", "nesterov", "bias_correction")
         if self.dampening is not None and self.bias_correction:
             raise ValueError(
                 "bias_correction must be False with dampening, since v is then no average of the "
@@ -102,25 +91,24 @@ class MomentumRule(Rule):
         return (self.beta, weight, first, self.bias_correction)
 
 
-@dataclass(frozen=True, kw_only=True)
 class RMSPropRule(Rule):
     name = "rmsprop"
     lr = 1e-3
+    defaults = Rule.defaults | {
+        "beta": 0.9,
+        "eps": 1e-8,
+        "centered": False,
+        "momentum": 0.0,
+        "bias_correction": False,
+        "eps_inside_sqrt": False,
+    }
 
-    beta: float = 0.9
-    eps: float = 1e-8
-    centered: bool = False
-    momentum: float = 0.0
-    bias_correction: bool = False
-    eps_inside_sqrt: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set("beta", checks.number("beta", self.beta, below=1))
-        self._set("eps", checks.number("eps", self.eps))
-        self._set("momentum", checks.number("momentum", self.momentum, below=1))
-        for name in ("centered", "bias_correction", "eps_inside_sqrt"):
-            checks.flag(name, getattr(self, name))
+    def _check(self) -> None:
+        super()._check()
+        self._number("beta", below=1)
+        self._number("eps")
+        self._number("momentum", below=1)
+        self._flags("centered", "bias_correction", "eps_inside_sqrt")
 
     @property
     def kernel(self) -> str:
@@ -139,17 +127,13 @@ class RMSPropRule(Rule):
         return (self.beta, self.eps, self.momentum, self.bias_correction, self.eps_inside_sqrt)
 
 
-@dataclass(frozen=True, kw_only=True)
 class AdamRule(Rule):
     name = "adam"
     lr = 1e-3
+    defaults = Rule.defaults | {"betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False}
 
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    amsgrad: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check(self) -> None:
+        super()._check()
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
             raise TypeError(f"betas must be two numbers (beta1, beta2), got {self.betas!r}")
         beta1, beta2 = self.betas
@@ -157,8 +141,8 @@ class AdamRule(Rule):
             "betas",
             (checks.number("beta1", beta1, below=1), checks.number("beta2", beta2, below=1)),
         )
-        self._set("eps", checks.number("eps", self.eps))
-        checks.flag("amsgrad", self.amsgrad)
+        self._number("eps")
+        self._flags("amsgrad")
 
     @property
     def kernel(self) -> str:
@@ -177,24 +161,15 @@ class AdamRule(Rule):
         return (*self.betas, self.eps)
 
 
-@dataclass(frozen=True, kw_only=True)
 class AdamWRule(AdamRule):
     name = "adamw"
-
-    weight_decay: float = 1e-2
-    decoupled: bool = True
-
-
-def option_names(kind) -> list[str]:
-    """The names of the options that a dataclass of options, or one of its values, has."""
-    return [field.name for field in fields(kind)]
+    defaults = AdamRule.defaults | {"weight_decay": 1e-2, "decoupled": True}
 
 
 def make_rule(kind: type[Rule], options: Mapping[str, object]) -> Rule:
     """The rule with these options; TypeError names those that there are."""
-    known = option_names(kind)
     for name in options:
-        if name not in known:
-            raise TypeError(f"{kind.name} takes the options lr, {', '.join(known)}, "
+        if name not in kind.defaults:
+            raise TypeError(f"{kind.name} takes the options lr, {', '.join(kind.defaults)}, "
                             f"got {name!r}")
     return kind(**options)

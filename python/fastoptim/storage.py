@@ -1,11 +1,11 @@
 """How states are stored, and how what is stored in fewer bytes is rounded."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
 from fastoptim import _core, checks
+from fastoptim.options import Options
 from fastoptim.rules import Rule, SGDRule
 
 __all__ = ["StorageOptions", "dequantize"]
@@ -15,28 +15,28 @@ ROUNDINGS = ("stochastic", "nearest")
 Q8_BLOCK = 128
 
 
-@dataclass(frozen=True, kw_only=True)
-class StorageOptions:
+class StorageOptions(Options):
     """The options of an optimizer that are not its rule's."""
 
-    state_dtype: str | None = None
-    seed: int = 0
-    rounding: str = "stochastic"
-    master: bool = False
-    uint16_is_bfloat16: bool = False
+    defaults = {
+        "state_dtype": None,
+        "seed": 0,
+        "rounding": "stochastic",
+        "master": False,
+        "uint16_is_bfloat16": False,
+    }
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         if self.state_dtype is not None and self.state_dtype not in STATE_DTYPES:
             raise ValueError(f"state_dtype must be None or one of {', '.join(STATE_DTYPES)}, "
                              f"got {self.state_dtype!r}")
         if checks.integer("seed", self.seed, low=0) >= 2**64:
             raise ValueError(f"seed must be < 2**64, got {self.seed!r}")
-        object.__setattr__(self, "seed", int(self.seed))
+        self._set("seed", int(self.seed))
         if self.rounding not in ROUNDINGS:
             raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, "
                              f"got {self.rounding!r}")
-        checks.flag("master", self.master)
-        checks.flag("uint16_is_bfloat16", self.uint16_is_bfloat16)
+        self._flags("master", "uint16_is_bfloat16")
 
     @property
     def stochastic(self) -> bool:
@@ -47,30 +47,29 @@ class StorageOptions:
 
         Raises TypeError or ValueError if states saved under those cannot be taken over.
         """
-        if not isinstance(saved, Mapping) or set(saved) != set(self.as_dict()):
-            raise ValueError(f"storage must hold {list(self.as_dict())}, got {saved!r}")
+        if not isinstance(saved, Mapping) or set(saved) != set(self.defaults):
+            raise ValueError(f"storage must hold {list(self.defaults)}, got {saved!r}")
         saved = StorageOptions(**saved)
         for name in ("state_dtype", "master"):
             if getattr(self, name) != getattr(saved, name):
                 raise ValueError(f"{name} must be {getattr(self, name)!r} as it is here, "
                                  f"got {getattr(saved, name)!r}")
-        return replace(self, seed=saved.seed, rounding=saved.rounding)
+        return self.replaced(seed=saved.seed, rounding=saved.rounding)
 
     def changed(self) -> list[str]:
         """Options that are not the default, as text."""
-        return [f"{field.name}={getattr(self, field.name)!r}" for field in fields(self)
-                if getattr(self, field.name) != field.default]
-
-    as_dict = asdict
+        return [f"{name}={value!r}" for name, value in self.as_dict().items()
+                if value != self.defaults[name]]
 
 
-@dataclass
 class States:
     """What goes with one parameter."""
 
-    arrays: dict[str, np.ndarray]  # name -> array
-    scales: dict[str, np.ndarray]  # of q8, by the state's name
-    master: np.ndarray | None
+    def __init__(self, arrays: dict[str, np.ndarray], scales: dict[str, np.ndarray],
+                 master: np.ndarray | None) -> None:
+        self.arrays = arrays  # by name
+        self.scales = scales  # of q8, by the state's name
+        self.master = master
 
     @property
     def shown(self) -> dict[str, np.ndarray]:

@@ -17,9 +17,8 @@ constexpr Index serial_below = 32768;
 
 // Threads sleep some 20 us after their last job, and below this many elements waking them takes
 // longer than they save: so they are left asleep unless steps follow each other at once. A step of
-// 110 000 elements takes 68 us so after a pause of 0.5 ms, and 128 with two threads; between
-// matrix products 99 in place of 123 (python bench/epoch.py is such a loop); in a tight loop two
-// threads take 31 and one 52.
+// 110 000 elements after a pause of 0.5 ms takes 68 us so, and 128 where a second thread is woken
+// (bench/overhead.py has such pauses); in a tight loop two threads take 31 and one 52.
 constexpr Index serial_if_asleep_below = 262144;
 constexpr std::chrono::microseconds awake_for{20};
 

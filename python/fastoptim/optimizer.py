@@ -12,12 +12,21 @@ from fastoptim.storage import StorageOptions, check_blocks, make_states, pattern
 __all__ = ["Group", "Optimizer"]
 
 FORMAT = 1  # of state_dict
-_REHEARSED, _REHEARSED_GRAD = np.zeros((2, 100), np.float32)  # whole vectors and a rest
 SCHEDULE = "schedule"  # where a state_dict would hold a rate that is no number
 
 
 def _check_lr(lr: object) -> float | Callable[[int], float]:
     return lr if callable(lr) else checks.number("lr", lr)
+
+
+def _rehearse(rule: Rule) -> None:
+    """Takes a step on arrays of its own, so that the first real one finds its code in the caches.
+
+    At 10^3 elements a first step takes 11 us without that, the second 2 (bench/overhead.py).
+    """
+    arrays = list(np.zeros((2 + len(rule.states), 100), np.float32))  # whole vectors and a rest
+    _core.Step([rule.compiled], [(0, ["rehearsed"] * len(arrays), arrays, [])], 0,
+               False).run(0.0, None, None)
 
 
 class _Members:
@@ -172,11 +181,7 @@ class Optimizer:
         self._core = _core.Step([group.rule.compiled for group in self._groups], tensors, 0,
                                 self._storage.uint16_is_bfloat16)
         self._core.set_rounding(self._storage.stochastic, self._storage.seed)
-        if params is not _REHEARSED:
-            # A step with arrays of its own, so that the first one finds its code in the caches: at
-            # 10^3 elements it took 11 us without, and 3.5 so, 1.7 of which are the clock's own
-            # first call; the second takes 1.6.
-            type(self)(_REHEARSED, _REHEARSED_GRAD).step()
+        _rehearse(self.Rule())
         # Last, since threads that have just worked do not sleep yet when the first step comes.
         self._core.zero_states()
 

@@ -29,10 +29,59 @@ void run(std::mutex& mutex, std::condition_variable& changed, const bool& stop,
   }
 }
 
+// Large buffers of loaders that are gone, for the next one: a loop over epochs that makes a loader
+// for each would have the system zero fresh pages every time. An epoch of 128 MiB in batches of
+// 24 MiB took 374 ns a row of 3 KiB with fresh buffers, and 200 ns with these.
+constexpr Index spare_from = 8 << 20, spare_limit = 64 << 20;
+
+class SpareBuffers {
+ public:
+  char* take(Index bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (auto spare = spares_.begin(); spare != spares_.end(); ++spare)
+      if (spare->bytes == bytes) {
+        char* buffer = spare->buffer;
+        total_ -= bytes;
+        spares_.erase(spare);
+        return buffer;
+      }
+    return nullptr;
+  }
+
+  // The oldest go when there are too many.
+  void keep(char* buffer, Index bytes) noexcept try {
+    if (bytes < spare_from || bytes > spare_limit) return std::free(buffer);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (; total_ + bytes > spare_limit; spares_.pop_front()) {
+      total_ -= spares_.front().bytes;
+      std::free(spares_.front().buffer);
+    }
+    spares_.push_back({buffer, bytes});
+    total_ += bytes;
+  } catch (const std::bad_alloc&) {
+    std::free(buffer);
+  }
+
+ private:
+  struct Spare {
+    char* buffer;
+    Index bytes;
+  };
+  std::mutex mutex_;
+  std::deque<Spare> spares_;
+  Index total_ = 0;
+};
+
+// Never destroyed: batches may outlive main.
+SpareBuffers& spare_buffers() {
+  static SpareBuffers& buffers = *new SpareBuffers;
+  return buffers;
+}
+
 }  // namespace
 
 BufferPool::~BufferPool() {
-  for (char* buffer : free_) std::free(buffer);
+  for (char* buffer : free_) spare_buffers().keep(buffer, bytes_);
 }
 
 char* BufferPool::take() {
@@ -44,6 +93,7 @@ char* BufferPool::take() {
       return buffer;
     }
   }
+  if (char* spare = spare_buffers().take(bytes_)) return spare;
   return allocate(std::size_t(bytes_));
 }
 

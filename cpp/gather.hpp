@@ -22,6 +22,9 @@ class Rows {
   void gather(const std::uint64_t* rows, Index count, char* batch, Index at,
               Index batch_rows) const noexcept;
 
+  // Asks for the memory of the first of these rows.
+  void prefetch(const std::uint64_t* rows, Index count) const noexcept;
+
   // One row to and from row_bytes() of memory without gaps.
   void load(std::uint64_t row, char* to) const noexcept;
   void store(std::uint64_t row, const char* from) const noexcept;
@@ -34,6 +37,7 @@ class Rows {
   struct Axis {
     Index extent, stride;
   };
+  void prefetch(const char* piece) const noexcept;
   template <bool to_array, class Copy>
   void copy_piece(char* piece, char* batch, const Copy& copy) const noexcept;
   template <class Copy>

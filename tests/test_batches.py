@@ -105,6 +105,16 @@ def test_shards_part_every_batch(n, batch_size, data):
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+def test_a_batch_size_and_a_world_beyond_all_bounds():
+    x = np.arange(10)
+    assert np.array_equal(rows(fo.MiniBatches(x, batch_size=10**30)), order(10))
+    assert not list(fo.MiniBatches(x, batch_size=10**30, drop_last=True))
+    world = 2**31 - 1
+    parts = [list(fo.MiniBatches(x, batch_size=10**30, shard=(world * k // 10, world)))
+             for k in range(1, 10)]
+    assert all(len(part) == 1 and len(part[0]) <= 1 for part in parts)
+
+
 def test_four_ranks_see_every_row_once():
     n, batch_size = 10_007, 64
     ranks = [fo.MiniBatches(np.arange(n), batch_size=batch_size, shard=(rank, 4))
@@ -232,6 +242,8 @@ def test_a_mapped_file(tmp_path, mode, prefetch):
     (dict(shard=2), ValueError, "shard must be (rank, world), got 2"),
     (dict(shard=(0, 5)), ValueError,
      "batch_size must be at least the world's size, a row for each rank, got 4 for a world of 5"),
+    (dict(batch_size=2**40, shard=(0, 2**31)), ValueError,
+     "world must be <= 2147483647, got 2147483648"),
     (dict(start=3), ValueError, "start must be (epoch, position), got 3"),
     (dict(start=(-1, 0)), ValueError, "epoch must be in [0, 2**64 - 1], got -1"),
     (dict(start=(0, 11)), ValueError, "position must be in [0, 10], got 11"),

@@ -82,6 +82,43 @@ print(full - resident() > 40 << 20)
     assert python(code) == "True"
 
 
+def test_large_buffers_serve_the_next_object_too():
+    X = np.ones((6, 10 << 20), np.uint8)
+    used = [{address(x) for x in fo.MiniBatches(X, batch_size=1)} for _ in range(3)]
+    assert used[0] == used[1] == used[2]
+    kept = list(fo.MiniBatches(X, batch_size=1))
+    assert len({address(x) for x in kept}) == 6
+
+
+def test_spare_buffers_are_bounded():
+    """Of objects that are gone, 64 MiB are kept for the next one at most."""
+    code = """
+import gc, numpy as np, fastoptim as fo
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+X = np.broadcast_to(np.uint8(1), (9, 20 << 20))
+before = resident()
+for length in (17, 18, 19, 20):
+    kept = list(fo.MiniBatches(X[:, : length << 20], batch_size=1))
+    kept.clear()
+    gc.collect()
+print(resident() - before < 80 << 20)
+"""
+    assert python(code) == "True"
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+@pytest.mark.parametrize("shape", [(5000, 1, 512), (1, 5000, 512)])
+def test_batches_past_the_caches(shape, cut):
+    """Rows of whole cache lines in batches of more than 8 MiB, and rows that are not whole."""
+    X = np.random.default_rng(0).random(shape)[..., cut:]
+    axis = shape.index(5000)
+    for batch_size in (5000, 2500):
+        for k, x in enumerate(fo.MiniBatches(X, batch_size=batch_size, axis=axis)):
+            rows = order(5000)[k * batch_size : (k + 1) * batch_size]
+            assert np.array_equal(x, np.take(X, rows, axis))
+
+
 def test_batches_can_be_dropped_in_other_threads():
     batches = fo.MiniBatches(np.arange(20_000), batch_size=10)
     kept = list(batches)

@@ -2,9 +2,11 @@
 
 #include <pybind11/stl.h>
 
+#include <mutex>
 #include <optional>
 
 #include "../batch_loader.hpp"
+#include "../cursor.hpp"
 #include "../parallel.hpp"
 #include "arrays.hpp"
 
@@ -40,12 +42,15 @@ void replace(Positions& positions, const F& f) {
                [&](Index begin, Index end) { f(x + begin, end - begin); });
 }
 
-// The arrays, and the loader that reads them.
-class ArrayLoader {
+// MiniBatches: the arrays, where it is in them, and what makes the batches.
+//
+// A batch and its place are taken together, under a lock: threads may share the object, and what
+// throws leaves the place as it was.
+class Batches {
  public:
-  ArrayLoader(const std::vector<py::array>& arrays, int axis, bool read_ahead,
-              const OrderOptions& options, Index max_count, int prefetch)
-      : axis_(axis) {
+  Batches(const std::vector<py::array>& arrays, int axis, const BatchOptions& batches, bool shuffle,
+          Index prefetch, std::uint64_t block_rows, std::uint64_t window_blocks, bool read_ahead)
+      : axis_(axis), prefetch_(prefetch), cursor_(batches) {
     std::vector<Rows> all, mapped;
     for (const py::array& array : arrays) {
       all.push_back(rows_of(array, axis));
@@ -53,36 +58,86 @@ class ArrayLoader {
                          {array.shape(), array.shape() + array.ndim()}});
       if (read_ahead && all.back().sequential()) mapped.push_back(all.back());
     }
-    loader_.emplace(std::move(all), std::move(mapped), options, max_count, prefetch);
+    if (shuffle)
+      loader_.emplace(std::move(all), std::move(mapped),
+                      OrderOptions{std::uint64_t(batches.n), block_rows, window_blocks},
+                      cursor_.longest(), int(prefetch));
   }
 
-  py::tuple take(const Request& request) {
-    std::optional<Batch> batch;
-    {
-      py::gil_scoped_release release;
-      batch = loader_->take(request);
-    }
-    py::tuple result(arrays_.size());
-    for (std::size_t k = 0; k < arrays_.size(); ++k) {
-      arrays_[k].shape[std::size_t(axis_)] = request.count;
-      PyTuple_SET_ITEM(result.ptr(), Py_ssize_t(k),
-                       array_over(std::move((*batch)[k]), arrays_[k], request.count));
-    }
-    return result;
+  // The next batch of that epoch, or None if it has none left.
+  py::object next(std::uint64_t epoch) {
+    const auto lock = locked();
+    if (cursor_.epoch() != epoch) return py::none();
+    py::object batch = cursor_.has() ? take() : py::none();
+    cursor_.advance();
+    return batch;
   }
 
-  void prefetch(const Request& request) { loader_->prefetch(request); }
+  void seek(const Seed& seed, std::uint64_t epoch, Index position) {
+    const auto lock = locked();
+    seed_ = seed;
+    cursor_.seek(epoch, position);
+  }
+
+  std::pair<std::uint64_t, Index> place() {
+    const auto lock = locked();
+    return {cursor_.epoch(), cursor_.position()};
+  }
 
  private:
   struct Source {
-    py::array array;  // kept alive
+    py::array array;
     py::dtype dtype;
     Rows rows;
     std::vector<Index> shape;
   };
 
+  // Whoever holds it may wait for the GIL, so nobody who has the GIL waits for it.
+  std::unique_lock<std::mutex> locked() {
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock) {
+      py::gil_scoped_release release;
+      lock.lock();
+    }
+    return lock;
+  }
+
+  // An array, or a tuple of them if there are more.
+  py::object take() {
+    const Samples samples = cursor_.samples();
+    Batch buffers;
+    if (loader_) {
+      py::gil_scoped_release release;
+      buffers = loader_->take(request(samples));
+      for (Index ahead = 1; ahead <= prefetch_ && cursor_.has(ahead); ++ahead)
+        loader_->prefetch(request(cursor_.samples(ahead)));
+    }
+    const auto part = [&](std::size_t k) {
+      if (!loader_) return view(arrays_[k].array, samples);
+      arrays_[k].shape[std::size_t(axis_)] = samples.count;
+      return array_over(std::move(buffers[k]), arrays_[k], samples.count);
+    };
+    if (arrays_.size() == 1) return part(0);
+    py::tuple result(arrays_.size());
+    for (std::size_t k = 0; k < arrays_.size(); ++k)
+      PyTuple_SET_ITEM(result.ptr(), Py_ssize_t(k), part(k).release().ptr());
+    return std::move(result);
+  }
+
+  Request request(const Samples& samples) const {
+    return {seed_, cursor_.epoch(), samples.first, samples.count};
+  }
+
+  py::object view(const py::array& array, const Samples& samples) const {
+    py::tuple key(axis_ + 1);
+    for (int k = 0; k < axis_; ++k) key[std::size_t(k)] = py::slice(py::none(), py::none(), py::none());
+    const auto first = Index(samples.first);
+    key[std::size_t(axis_)] = py::slice(first, first + samples.count, 1);
+    return array[key];
+  }
+
   // By NumPy's own functions: 0.2 us an array, where pybind11's constructors took 1.3.
-  static PyObject* array_over(Buffer buffer, const Source& source, Index count) {
+  static py::object array_over(Buffer buffer, const Source& source, Index count) {
     static const auto& numpy = py::detail::npy_api::get();
     Index strides[max_axes];
     source.rows.batch_strides(count, strides);
@@ -100,11 +155,15 @@ class ArrayLoader {
         source.shape.data(), strides, data, py::detail::npy_api::NPY_ARRAY_WRITEABLE_, nullptr));
     if (!array || numpy.PyArray_SetBaseObject_(array.ptr(), owner.release().ptr()) != 0)
       throw py::error_already_set();
-    return array.release().ptr();
+    return array;
   }
 
-  int axis_;
+  const int axis_;
+  const Index prefetch_;
   std::vector<Source> arrays_;
+  std::mutex mutex_;  // guards the rest
+  Cursor cursor_;
+  Seed seed_;
   std::optional<BatchLoader> loader_;
 };
 
@@ -140,25 +199,22 @@ void bind_shuffler(py::module_& m) {
       });
   m.attr("Permutation").attr("max_rows") = Permutation::max_rows;
 
-  py::class_<ArrayLoader>(m, "BatchLoader")
-      .def(py::init([](const std::vector<py::array>& arrays, int axis, bool read_ahead,
-                       std::uint64_t block_rows, std::uint64_t window_blocks, Index max_count,
-                       int prefetch) {
-             const auto n = std::uint64_t(arrays.at(0).shape(axis));
-             return std::make_unique<ArrayLoader>(arrays, axis, read_ahead,
-                                                  OrderOptions{n, block_rows, window_blocks},
-                                                  max_count, prefetch);
+  py::class_<Batches>(m, "Batches")
+      .def(py::init([](const std::vector<py::array>& arrays, int axis, Index batch_size,
+                       bool drop_last, Index rank, Index world, bool shuffle, Index prefetch,
+                       std::uint64_t block_rows, std::uint64_t window_blocks, bool read_ahead) {
+             const BatchOptions batches{arrays.at(0).shape(axis), batch_size, drop_last, rank,
+                                        world};
+             return std::make_unique<Batches>(arrays, axis, batches, shuffle, prefetch, block_rows,
+                                              window_blocks, read_ahead);
            }),
-           py::kw_only(), py::arg("arrays"), py::arg("axis"), py::arg("read_ahead"),
-           py::arg("block_rows"), py::arg("window_blocks"), py::arg("max_count"),
-           py::arg("prefetch"))
-      .def("take",
-           [](ArrayLoader& loader, const Seed& seed, std::uint64_t epoch, std::uint64_t first,
-              Index count) { return loader.take({seed, epoch, first, count}); })
-      .def("prefetch", [](ArrayLoader& loader, const Seed& seed, std::uint64_t epoch,
-                          std::uint64_t first, Index count) {
-        loader.prefetch({seed, epoch, first, count});
-      });
+           py::kw_only(), py::arg("arrays"), py::arg("axis"), py::arg("batch_size"),
+           py::arg("drop_last"), py::arg("rank"), py::arg("world"), py::arg("shuffle"),
+           py::arg("prefetch"), py::arg("block_rows"), py::arg("window_blocks"),
+           py::arg("read_ahead"))
+      .def("next", &Batches::next, py::arg("epoch"))
+      .def("seek", &Batches::seek, py::arg("seed"), py::arg("epoch"), py::arg("position"))
+      .def("place", &Batches::place);
 
   m.def(
       "shuffle",

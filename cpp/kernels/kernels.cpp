@@ -8,6 +8,7 @@
 #include "ewma.hpp"
 #include "feistel.hpp"
 #include "rules.hpp"
+#include "stream_copy.hpp"
 #include "sweep.hpp"
 
 #define FASTOPTIM_STRING_(x) #x
@@ -31,6 +32,7 @@ constexpr Kernels kernels = {
      {roof<double, 0>, roof<double, 1>, roof<double, 2>, roof<double, 3>}},
     feistel<false>,
     feistel<true>,
+    stream_copy,
 };
 
 }  // namespace

@@ -95,6 +95,10 @@ struct Network {
 // Puts every x through the network, or back, where it stands.
 using Feistel = void (*)(const Network&, std::uint64_t* x, Index count) noexcept;
 
+// Copies whole cache lines, to where one begins, past the caches. Other threads see them after a
+// sequentially consistent fence.
+using StreamCopy = void (*)(char* to, const char* from, Index bytes) noexcept;
+
 struct Kernels {
   const char* isa;
   const RuleKernels* rules;
@@ -102,6 +106,7 @@ struct Kernels {
   Ewma ewma[n_compute_types];
   RoofLoop roof[n_compute_types][max_states + 1];  // by the number of states
   Feistel feistel, feistel_inverse;
+  StreamCopy stream_copy;
 };
 
 }  // namespace fastoptim

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['BatchLoader', 'Permutation', 'Roof', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'set_num_threads', 'shuffle', 'version']
+__all__: list[str] = ['Batches', 'Permutation', 'Roof', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'set_num_threads', 'shuffle', 'version']
 class Step:
     def __init__(self, rules: collections.abc.Sequence, tensors: collections.abc.Sequence, t: typing.SupportsInt | typing.SupportsIndex = 0, uint16_is_bfloat16: bool = False) -> None:
         ...
@@ -47,12 +47,14 @@ class Permutation:
         ...
     def rows_at(self, arg0: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]) -> numpy.typing.NDArray[numpy.int64]:
         ...
-class BatchLoader:
-    def __init__(self, *, arrays: collections.abc.Sequence[numpy.ndarray], axis: typing.SupportsInt | typing.SupportsIndex, read_ahead: bool, block_rows: typing.SupportsInt | typing.SupportsIndex, window_blocks: typing.SupportsInt | typing.SupportsIndex, max_count: typing.SupportsInt | typing.SupportsIndex, prefetch: typing.SupportsInt | typing.SupportsIndex) -> None:
+class Batches:
+    def __init__(self, *, arrays: collections.abc.Sequence[numpy.ndarray], axis: typing.SupportsInt | typing.SupportsIndex, batch_size: typing.SupportsInt | typing.SupportsIndex, drop_last: bool, rank: typing.SupportsInt | typing.SupportsIndex, world: typing.SupportsInt | typing.SupportsIndex, shuffle: bool, prefetch: typing.SupportsInt | typing.SupportsIndex, block_rows: typing.SupportsInt | typing.SupportsIndex, window_blocks: typing.SupportsInt | typing.SupportsIndex, read_ahead: bool) -> None:
         ...
-    def prefetch(self, arg0: Seed, arg1: typing.SupportsInt | typing.SupportsIndex, arg2: typing.SupportsInt | typing.SupportsIndex, arg3: typing.SupportsInt | typing.SupportsIndex) -> None:
+    def next(self, epoch: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
         ...
-    def take(self, arg0: Seed, arg1: typing.SupportsInt | typing.SupportsIndex, arg2: typing.SupportsInt | typing.SupportsIndex, arg3: typing.SupportsInt | typing.SupportsIndex) -> tuple:
+    def place(self) -> tuple[int, int]:
+        ...
+    def seek(self, seed: Seed, epoch: typing.SupportsInt | typing.SupportsIndex, position: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
 def as_array(x: typing.Any, label: str) -> numpy.ndarray:
     ...

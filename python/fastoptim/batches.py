@@ -1,6 +1,5 @@
 """Mini-batches of arrays, in a new order each epoch."""
 
-import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +10,7 @@ from fastoptim.permutation import MAX_ROWS, Permutation, check_epoch, split_seed
 __all__ = ["MiniBatches", "shuffle_"]
 
 VERSION = "perm-v1"
+MAX_WORLD = 2**31 - 1
 
 
 def check_arrays(arrays, axis):
@@ -48,6 +48,8 @@ def check_shard(shard, batch_size):
     if world > batch_size:
         raise ValueError("batch_size must be at least the world's size, a row for each rank, got "
                          f"{batch_size} for a world of {world}")
+    if world > MAX_WORLD:
+        raise ValueError(f"world must be <= {MAX_WORLD}, got {world}")
     return rank, world
 
 
@@ -111,16 +113,13 @@ class MiniBatches:
 
     def __init__(self, *arrays, batch_size, seed=0, shuffle=True, drop_last=False, axis=0,
                  shard=(0, 1), start=(0, 0), prefetch=0, block_rows=None, window_blocks=32):
-        self._arrays, self._axis, self._n = check_arrays(arrays, axis)
+        self._arrays, axis, self._n = check_arrays(arrays, axis)
         self._batch_size = checks.integer("batch_size", batch_size, low=1)
         self._seed, self._seed_words = split_seed(seed)
         self._shuffle = checks.flag("shuffle", shuffle)
         self._drop_last = checks.flag("drop_last", drop_last)
-        # The last position at which a batch begins.
-        self._last_begin = self._n - (self._batch_size if drop_last else 1)
-        self._rank, self._world = check_shard(shard, self._batch_size)
+        rank, world = check_shard(shard, self._batch_size)
         prefetch = checks.integer("prefetch", prefetch, low=0, high=1024)
-        self._prefetch = prefetch if shuffle else 0  # there is nothing to make ahead of a view
         self._block_rows = self._window_blocks = 0
         if block_rows is not None:
             if not shuffle:
@@ -128,30 +127,28 @@ class MiniBatches:
             self._block_rows = checks.integer("block_rows", block_rows, low=1, high=MAX_ROWS)
             self._window_blocks = checks.integer("window_blocks", window_blocks, low=1,
                                                  high=MAX_ROWS)
-        self._lock = threading.Lock()
         try:
             epoch, position = start
         except (TypeError, ValueError):
             raise ValueError(f"start must be (epoch, position), got {start!r}") from None
-        self.seek(epoch, position)
-        self._loader = None
-        if shuffle:
-            self._loader = _core.BatchLoader(
-                arrays=self._arrays, axis=self._axis,
-                read_ahead=block_rows is not None and all(map(maps_a_file, self._arrays)),
-                block_rows=self._block_rows, window_blocks=self._window_blocks,
-                max_count=-(-min(self._batch_size, self._n) // self._world),
-                prefetch=self._prefetch)
+        epoch, position = self._check_place(epoch, position)
+        self._core = _core.Batches(
+            arrays=self._arrays, axis=axis,
+            batch_size=min(self._batch_size, self._n + 1),  # as good as any that is longer
+            drop_last=self._drop_last, rank=rank, world=world, shuffle=self._shuffle,
+            prefetch=prefetch, block_rows=self._block_rows, window_blocks=self._window_blocks,
+            read_ahead=block_rows is not None and all(map(maps_a_file, self._arrays)))
+        self._core.seek(self._seed_words, epoch, position)
 
     @property
     def epoch(self) -> int:
         """The epoch of the next batch."""
-        return self._epoch
+        return self._core.place()[0]
 
     @property
     def position(self) -> int:
         """How many samples of that epoch are taken, over all ranks."""
-        return self._position
+        return self._core.place()[1]
 
     def __len__(self) -> int:
         """Batches in a whole epoch."""
@@ -161,52 +158,15 @@ class MiniBatches:
 
     def __repr__(self) -> str:
         arrays = ", ".join(f"{x.dtype}{list(x.shape)}" for x in self._arrays)
+        epoch, position = self._core.place()
         return (f"MiniBatches({arrays}, batch_size={self._batch_size}, seed={self._seed}, "
-                f"epoch={self._epoch}, position={self._position} of {self._n})")
+                f"epoch={epoch}, position={position} of {self._n})")
 
     def __iter__(self):
-        epoch = self._epoch
-        while (batch := self._next(epoch)) is not None:
+        next_batch, epoch = self._core.next, self.epoch
+        while (batch := next_batch(epoch)) is not None:
             yield batch
             del batch  # else its memory would be taken while the next batch is made
-
-    def _next(self, epoch):
-        """The next batch of that epoch, or None if there is none left."""
-        with self._lock:
-            position = self._position
-            if self._epoch != epoch:
-                return None
-            batch = None
-            if position <= self._last_begin:
-                batch = self._take(epoch, position)
-                position += self._batch_size
-            if position <= self._last_begin:
-                self._position = position
-            else:
-                self._epoch, self._position = epoch + 1, 0
-        return batch
-
-    def _take(self, epoch, position):
-        first, count = self._part(position)
-        if self._loader is None:
-            rows = (slice(None),) * self._axis + (slice(first, first + count),)
-            batch = tuple(x[rows] for x in self._arrays)
-        else:
-            batch = self._loader.take(self._seed_words, epoch, first, count)
-        for _ in range(self._prefetch):
-            position += self._batch_size
-            if position > self._last_begin:
-                break
-            self._loader.prefetch(self._seed_words, epoch, *self._part(position))
-        return batch if len(batch) > 1 else batch[0]
-
-    def _part(self, position):
-        """This rank's part of the batch at a position: its first sample and their number."""
-        count = min(self._batch_size, self._n - position)
-        if self._world == 1:
-            return position, count
-        begin = count * self._rank // self._world
-        return position + begin, count * (self._rank + 1) // self._world - begin
 
     def seek(self, epoch, position=0):
         """Moves to where `position` samples of an epoch are taken, in O(1).
@@ -215,12 +175,10 @@ class MiniBatches:
             TypeError, ValueError: epoch is not an integer from 0 to 2**64 - 1, or position not
             one from 0 to the number of samples.
         """
-        epoch = check_epoch(epoch)
-        position = checks.integer("position", position, low=0, high=self._n)
-        if position and position > self._last_begin:
-            epoch, position = epoch + 1, 0
-        with self._lock:
-            self._epoch, self._position = epoch, position
+        self._core.seek(self._seed_words, *self._check_place(epoch, position))
+
+    def _check_place(self, epoch, position):
+        return check_epoch(epoch), checks.integer("position", position, low=0, high=self._n)
 
     def state_dict(self) -> dict:
         """A few numbers that say where the next batch begins, whatever its size and the world's.
@@ -234,8 +192,7 @@ class MiniBatches:
             >>> sum(len(x) for x in rest)
             90
         """
-        with self._lock:
-            epoch, position = self._epoch, self._position
+        epoch, position = self._core.place()
         return {"version": VERSION, "n": self._n, "shuffle": self._shuffle,
                 "block_rows": self._block_rows, "window_blocks": self._window_blocks,
                 "seed": self._seed, "epoch": epoch, "position": position}
@@ -257,7 +214,7 @@ class MiniBatches:
                 raise ValueError(f"state must have {name} {value!r} like these batches, got "
                                  f"{state[name]!r}")
         seed, words = split_seed(state["seed"])
-        self.seek(state["epoch"], state["position"])
+        self._core.seek(words, *self._check_place(state["epoch"], state["position"]))
         self._seed, self._seed_words = seed, words
 
 

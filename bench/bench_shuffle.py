@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import fastoptim as fo
+from fastoptim.bench.timing import REST
 
 try:
     import torch
@@ -95,6 +96,7 @@ def epoch_times(mib, repeats):
                 for name, way in WAYS.items():
                     if name == "torch DataLoader" and repeat:
                         continue  # slow, and the same each time
+                    time.sleep(REST)  # or the threads of the way before spin into this one
                     start = time.perf_counter()
                     scaled = way(X, Y, size, repeat)
                     best[name] = min(best[name], scaled or time.perf_counter() - start)

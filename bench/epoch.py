@@ -191,7 +191,7 @@ def draw(path: Path, machine: dict, results: dict, rows: int) -> None:
     panel.set_xlabel(f"seconds; {threads_text(machine)}, {machine['isa']}, {machine['cpu']}")
     panel.set_xlim(0, 1.12 * left.max())
     panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(frameon=False, loc="lower right")
+    fig.legend(frameon=False, loc="outside lower right", ncols=len(PARTS))
     fig.savefig(path, metadata={"Software": None})
 
 

@@ -168,9 +168,12 @@ void sweep_pairs(const Rule& rule, const Tensor& tensor, const Coefficients& c, 
     }
     for (int first = 0; first < pairs; first += prefetch_elements / 2) {
       for (int k = 0; k < 2 + n_states; ++k) prefetch(operands[k], i + 2 * first);
-      update_pairs(rule, float(c.decay), P(operands[0], i, x[0]), G(operands[1], i, x[1]),
-                   S(operands[2], i, x[2]), S(operands[3], i, x[3]), S(operands[4], i, x[4]),
-                   Counter(key, i / 2), first);
+      const auto state = [&](int k) {  // beyond the rule's own any that there is
+        const int at = k < n_states ? 2 + k : 0;
+        return S(operands[at], i, x[at]);
+      };
+      update_pairs(rule, float(c.decay), P(operands[0], i, x[0]), G(operands[1], i, x[1]), state(0),
+                   state(1), state(2), Counter(key, i / 2), first);
     }
     if constexpr (P::staged) store(tensor, operands[0], c.stochastic, i, n, x[0]);
     if constexpr (S::staged)

@@ -20,7 +20,8 @@ void WorkList::for_blocks(bool serial, const F& f) const noexcept {
              first_block_.begin() - 1;
     for (; begin < end; begin = first_block_[++k]) {
       const Index stop = std::min(end, first_block_[k + 1]) - first_block_[k];
-      f(works_[k], (begin - first_block_[k]) * block, std::min(stop * block, works_[k].tensor.size));
+      f(works_[k], (begin - first_block_[k]) * block,
+        std::min(stop * block, works_[k].tensor.size));
     }
   };
   parallel_for(first_block_.back(), serial, share);

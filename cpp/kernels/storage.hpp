@@ -110,7 +110,7 @@ inline void load(const Tensor& tensor, const Operand& operand, Index begin, Inde
     decltype(zero) stored[tile];
     f(load_tile(tensor, operand, begin, n, stored));
   };
-  const auto words = [](const std::uint16_t* codes) { return reinterpret_cast<const Word*>(codes); };
+  const auto words = [](const std::uint16_t* at) { return reinterpret_cast<const Word*>(at); };
   switch (operand.storage) {
     case Storage::bfloat16:
       return decode(std::uint16_t(), [&](auto* codes) { decode_bfloat16(words(codes), x); });

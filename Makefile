@@ -8,7 +8,7 @@ TEST_ARGS ?=
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp python bench -name '*.[ch]pp' -o -name '*.py')
 INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torch test-serial stress statistics bench lint stubs clean
+.PHONY: demo test test-torch test-serial stress sanitize statistics bench lint stubs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/fastoptim demo $(DEMO_ARGS)
@@ -31,6 +31,16 @@ stress:
 	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -DFASTOPTIM_THREADS tests/stress_parallel.cpp \
 	  cpp/parallel.cpp -o build/stress_parallel -pthread
 	build/stress_parallel
+
+# The core under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own: some minutes.
+SANITIZED = bits storage_bits storage optimizers boundary batches gather shuffle averages
+sanitize: $(VENV)/.test
+	CXXFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g1" $(INSTALL) \
+	  --no-deps --upgrade --target build/sanitized -C build-dir=build/sanitize .
+	PYTHONPATH=$(CURDIR)/build/sanitized \
+	  LD_PRELOAD="$(foreach x,asan stdc++,$$($(CXX) -print-file-name=lib$(x).so))" \
+	  ASAN_OPTIONS=detect_leaks=0 $(VENV)/bin/python -m pytest -q -p no:cacheprovider \
+	  $(SANITIZED:%=tests/test_%.py) -k "not all_instruction_sets and not seeds" $(TEST_ARGS)
 
 # Ten times the sample of the statistics of the shuffled orders in `make test`: some minutes.
 statistics: $(VENV)/.test

@@ -174,7 +174,10 @@ void Rows::dispatch(const F& f) const noexcept {
 void Rows::gather(const std::uint64_t* rows, Index count, char* batch, Index at,
                   Index batch_rows) const noexcept {
   if (piece_bytes_ == 0 || count == 0) return;
-  if (batch_rows * row_bytes() >= stream_from && run_bytes_ % cache_line == 0) {
+  // A single row that shuffle() sets aside may begin within a line.
+  const bool whole_lines =
+      run_bytes_ % cache_line == 0 && reinterpret_cast<std::uintptr_t>(batch) % cache_line == 0;
+  if (batch_rows * row_bytes() >= stream_from && whole_lines) {
     gather_by(rows, count, batch, at, batch_rows, PastCaches{run_bytes_, kernels().stream_copy});
     std::atomic_thread_fence(std::memory_order_seq_cst);
     return;

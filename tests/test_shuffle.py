@@ -105,3 +105,10 @@ def test_refusals():
         fo.shuffle_([1, 2, 3])
     fo.shuffle_(long[::2], long[1::2])  # interleaved, but apart
     assert sorted(long) == list(range(20))
+
+
+def test_rows_as_large_as_a_batch_that_is_stored_past_the_caches():
+    x = np.arange(3 * (2 << 20), dtype=np.float32).reshape(3, -1)
+    expected = x[fo.Permutation(3, 1)[:]]
+    fo.shuffle_(x, seed=1)
+    np.testing.assert_array_equal(x, expected)

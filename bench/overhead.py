@@ -1,7 +1,7 @@
 """What a step costs beside its elements: ``python bench/overhead.py``.
 
-Small models, long lists of tensors, threads, first steps, and the import. Adam, float32; torch's
-fused Adam on the same lists if torch is installed.
+Small models, stuck moments, long lists of tensors, threads, first steps, and the import. Adam,
+float32; torch's fused Adam on the same lists if torch is installed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from peers import LR, prepare
 MODEL = [(784, 128), (128,), (128, 64), (64,), (64, 10), (10,)]
 HUNDRED = [(100,)] * 100
 FIVE_HUNDRED = [(int(n),) for n in np.geomspace(1e3, 1e6, 500)]
+STUCK = 5e-45  # 0.9 times this is rounded to this
 ROUNDS = 9  # of the processes that are started for the import and the first steps
 
 
@@ -102,6 +103,45 @@ def after_pauses(shapes: Sequence[tuple], seconds: float, pause: float = 5e-4) -
             times.append(time.perf_counter_ns() - begin)
     fo.set_num_threads(threads)
     return {name: median(times) / 1000 for name, times in found.items()}
+
+
+def stuck_moments(shapes: Sequence[tuple], seconds: float, share: float = 0.07) -> dict[str, float]:
+    """How many times as long a step takes once that share of the first moments has decayed to
+    the subnormal numbers that decay no further: ours, and torch's."""
+    import fastoptim as fo
+    from fastoptim.bench.timing import repeated, take_turns
+
+    n = sum(int(np.prod(shape)) for shape in shapes)
+    dead = np.random.default_rng(0).random(n) < share
+
+    def ours(with_dead: bool):
+        p, g = np.full(n, 0.1, np.float32), np.full(n, 0.01, np.float32)
+        opt = fo.Adam(p, grads=g, lr=LR)
+        opt.step()
+        if with_dead:
+            g[dead] = 0
+            opt.state[0]["m"][dead] = STUCK
+        return opt.step
+
+    def torchs(with_dead: bool):
+        import torch
+
+        p = torch.nn.Parameter(torch.full((n,), 0.1))
+        p.grad = torch.full((n,), 0.01)
+        opt = torch.optim.Adam([p], lr=LR, fused=True)
+        opt.step()
+        if with_dead:
+            p.grad[torch.from_numpy(dead)] = 0
+            opt.state[p]["exp_avg"][torch.from_numpy(dead)] = STUCK
+        return opt.step
+
+    makers = {"fastoptim": ours}
+    if importlib.util.find_spec("torch"):
+        makers["torch fused"] = torchs
+    works = {(name, dead): repeated(make(dead)) for name, make in makers.items()
+             for dead in (False, True)}
+    timings = take_turns(works, seconds=seconds)
+    return {name: timings.ratio((name, True), to=(name, False)) for name in makers}
 
 
 def many_against_one(seconds: float) -> float:
@@ -201,6 +241,10 @@ def main() -> None:
     print("\n784-128-64-10, each step after 0.5 ms of something else: us a step on "
           + ", on ".join(f"{name} thread{'s' * (name != '1')} {value:.1f}"
                          for name, value in us.items()))
+    found["stuck moments"] = ratios = stuck_moments(MODEL, args.seconds)
+    print("as many elements, where 7 % of the first moments are subnormal: "
+          + ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
+          + " times what it takes where none is")
     found["500 tensors to one"] = many_against_one(args.seconds)
     print(f"\n500 tensors of 10^3 to 10^6 elements take {found['500 tensors to one']:.3f} "
           "times what one of the same total takes")

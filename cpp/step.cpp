@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "parallel.hpp"
+#include "subnormal_flag.hpp"
 
 namespace fastoptim {
 
@@ -14,17 +15,13 @@ void WorkList::add(const Work& work) {
 }
 
 template <class F>
-void WorkList::for_blocks(bool serial, const F& f) const noexcept {
-  const auto share = [&](Index begin, Index end) {
-    auto k = std::upper_bound(first_block_.begin(), first_block_.end(), begin) -
-             first_block_.begin() - 1;
-    for (; begin < end; begin = first_block_[++k]) {
-      const Index stop = std::min(end, first_block_[k + 1]) - first_block_[k];
-      f(works_[k], (begin - first_block_[k]) * block,
-        std::min(stop * block, works_[k].tensor.size));
-    }
-  };
-  parallel_for(first_block_.back(), serial, share);
+void WorkList::for_elements(Index begin, Index end, const F& f) const noexcept {
+  auto k = std::upper_bound(first_block_.begin(), first_block_.end(), begin) -
+           first_block_.begin() - 1;
+  for (; begin < end; begin = first_block_[++k]) {
+    const Index stop = std::min(end, first_block_[k + 1]) - first_block_[k];
+    f(works_[k], (begin - first_block_[k]) * block, std::min(stop * block, works_[k].tensor.size));
+  }
 }
 
 void WorkList::run(const Coefficients* groups) noexcept {
@@ -32,19 +29,25 @@ void WorkList::run(const Coefficients* groups) noexcept {
   const bool small = n_elements_ < serial_below;
   const bool medium = !small && n_elements_ < serial_if_asleep_below;
   const bool asleep = medium && Clock::now() - last_run_ > awake_for;
-  for_blocks(small || asleep, [&](const Work& work, Index begin, Index end) {
-    work.sweep(work.tensor, groups[work.group], begin, end);
+  met_subnormals_.store(false, std::memory_order_relaxed);
+  parallel_for(first_block_.back(), small || asleep, [&](Index first, Index last) {
+    const SubnormalFlag flag(met_subnormals_);
+    for_elements(first, last, [&](const Work& work, Index begin, Index end) {
+      work.sweep(work.tensor, groups[work.group], begin, end);
+    });
   });
   if (medium) last_run_ = Clock::now();
 }
 
 void WorkList::zero_states() const noexcept {
-  for_blocks(n_elements_ < serial_below, [](const Work& work, Index begin, Index end) {
-    for (int k = 0; k < work.n_states; ++k) {
-      const Operand& state = work.tensor.operands[2 + k];
-      const Index item_size = item_sizes[int(state.storage)];
-      std::memset(state.data + begin * item_size, 0, (end - begin) * item_size);
-    }
+  parallel_for(first_block_.back(), n_elements_ < serial_below, [&](Index first, Index last) {
+    for_elements(first, last, [](const Work& work, Index begin, Index end) {
+      for (int k = 0; k < work.n_states; ++k) {
+        const Operand& state = work.tensor.operands[2 + k];
+        const Index item_size = item_sizes[int(state.storage)];
+        std::memset(state.data + begin * item_size, 0, (end - begin) * item_size);
+      }
+    });
   });
 }
 

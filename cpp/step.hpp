@@ -1,6 +1,7 @@
 // A list of tensors as one range of work: one parallel region for all of them.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <vector>
 
@@ -37,18 +38,22 @@ class WorkList {
 
   void run(const Coefficients* groups) noexcept;
 
+  // Whether the last run calculated with subnormal numbers: the next will find them again.
+  bool met_subnormals() const { return met_subnormals_; }
+
   // Zeroes the states, each part by the thread that a step will give it to, so that its memory
   // lies close to that thread's processor. They must be contiguous.
   void zero_states() const noexcept;
 
  private:
-  // Calls f(work, begin, end) for all elements, on every thread for its share of the blocks.
+  // Calls f(work, begin, end) for all elements of some blocks of the list.
   template <class F>
-  void for_blocks(bool serial, const F& f) const noexcept;
+  void for_elements(Index first_block, Index last_block, const F& f) const noexcept;
 
   std::vector<Work> works_;
   std::vector<Index> first_block_{0};  // of each tensor, and the end
   Index n_elements_ = 0;
+  std::atomic<bool> met_subnormals_{false};
   std::chrono::steady_clock::time_point last_run_{};  // its end
 };
 

@@ -36,6 +36,16 @@ def test_kernel_objects_have_no_weak_symbol(isa):
         assert [line.split()[-1] for line in shared] == [f"fastoptim::{isa}::table()"]
 
 
+@pytest.mark.skipif(not (ROOT / "build").is_dir(), reason="not built in this folder")
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump is not installed")
+@pytest.mark.skipif("avx512" not in fo.build_info()["isa_built"], reason="has no AVX-512")
+def test_the_kernels_that_prefetch_do():
+    """Once GCC took the function for one without effect: results were right, steps slower."""
+    listings = [subprocess.run(["objdump", "-d", str(path)], check=True, capture_output=True,
+                               text=True).stdout for path in kernel_objects("avx512")]
+    assert sum(listing.count("prefetch") for listing in listings) >= 18  # nine rules, two types
+
+
 def test_every_instruction_set_is_built():
     expected = {"x86_64": ["baseline", "avx2", "avx512"]}.get(platform.machine(), ["baseline"])
     assert fo.build_info()["isa_built"] == expected

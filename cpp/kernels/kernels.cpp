@@ -17,9 +17,14 @@
 namespace fastoptim::FASTOPTIM_ISA {
 namespace {
 
-#define FASTOPTIM_ENTRY(Rule)                                     \
-  {Rule<float>::name, Rule<float>::n_states, Rule<float>::n_options, \
-   Rule<float>::coefficients, {sweep<Rule<float>>, sweep<Rule<double>>}},
+template <template <class, bool> class Rule>
+constexpr RuleKernels kernels_of = {Rule<float, false>::name,
+                                    Rule<float, false>::n_states,
+                                    Rule<float, false>::n_options,
+                                    Rule<float, false>::coefficients,
+                                    {sweep<Rule, float>, sweep<Rule, double>}};
+
+#define FASTOPTIM_ENTRY(Rule) kernels_of<Rule>,
 
 constexpr RuleKernels rules[] = {FASTOPTIM_RULES(FASTOPTIM_ENTRY)};
 

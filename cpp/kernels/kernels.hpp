@@ -53,6 +53,7 @@ struct Coefficients {
   double rule[max_coefficients];
   bool stochastic;           // how what is stored in fewer bytes is rounded
   std::uint64_t seed, step;  // random bits depend on both
+  bool subnormals;           // whether to look for them in the states: changes no bit
 };
 
 // A rule's coefficients of step t, counted from 1, from its options and the learning rate.

@@ -2,10 +2,12 @@
 // tests/reference.py states.
 //
 // `coefficients` computes in double what a step multiplies by, from the options that rules.py
-// lists, t and lr. The constructor rounds each to the compute type, once.
+// lists, t and lr. The constructor rounds each to the compute type, once. `subnormals` says
+// whether subnormal states are to be expected, and changes no bit: subnormals.hpp.
 #pragma once
 
 #include "kernels.hpp"
+#include "subnormals.hpp"
 
 extern "C" double pow(double, double) noexcept;  // the one that Python's ** calls
 
@@ -16,7 +18,7 @@ inline float square_root(float x) { return __builtin_sqrtf(x); }
 inline double square_root(double x) { return __builtin_sqrt(x); }
 
 // Gradient descent.
-template <class T>
+template <class T, bool subnormals>
 struct Sgd {
   using Real = T;
   static constexpr const char* name = "sgd";
@@ -32,7 +34,7 @@ struct Sgd {
 };
 
 // Momentum: an average (or, with weight 1, a sum) of the gradients (Polyak 1964).
-template <class T>
+template <class T, bool subnormals>
 struct Momentum {
   using Real = T;
   static constexpr const char* name = "momentum";
@@ -45,38 +47,40 @@ struct Momentum {
     c[2] = o[3] ? lr / (1 - pow(o[0], t)) : lr;
   }
 
-  T beta, weight, rate;
+  T beta, weight, rate, large;
 
-  explicit Momentum(const double* c) : beta(T(c[0])), weight(T(c[1])), rate(T(c[2])) {}
+  explicit Momentum(const double* c)
+      : beta(T(c[0])), weight(T(c[1])), rate(T(c[2])), large(large_beside<T>(rate)) {}
 
   void operator()(T& p, T g, T& v) const {
-    v = beta * v + weight * g;
-    p = p - rate * v;
+    v = decayed<subnormals>(beta, v) + weight * g;
+    p = p - rate * felt<subnormals>(v, p, large);
   }
 };
 
 // Nesterov's variant: steps to where the velocity will lead (Sutskever et al. 2013).
-template <class T>
-struct Nesterov : Momentum<T> {
+template <class T, bool subnormals>
+struct Nesterov : Momentum<T, subnormals> {
   static constexpr const char* name = "nesterov";
-  using Momentum<T>::Momentum;
+  using Momentum<T, subnormals>::Momentum;
 
   // The look-ahead holds one gradient more than v: its weights sum to
   // beta*(1 - beta^t) + 1 - beta = 1 - beta^(t + 1).
   static void coefficients(const double* o, double t, double lr, double* c) noexcept {
-    Momentum<T>::coefficients(o, t, lr, c);
+    Momentum<T, subnormals>::coefficients(o, t, lr, c);
     c[2] = o[3] ? lr / (1 - pow(o[0], t + 1)) : lr;
   }
 
   void operator()(T& p, T g, T& v) const {
-    v = this->beta * v + this->weight * g;
-    p = p - this->rate * (this->beta * v + this->weight * g);
+    v = decayed<subnormals>(this->beta, v) + this->weight * g;
+    const T ahead = decayed<subnormals>(this->beta, v) + this->weight * g;
+    p = p - this->rate * felt<subnormals>(ahead, p, this->large);
   }
 };
 
 // RMSProp (Hinton 2012). Of the two epsilons and the two corrections one each is in use; the
 // other is 0 or 1, which changes no bit. With momentum, rate is applied to the velocity.
-template <class T>
+template <class T, bool subnormals>
 struct RmsProp {
   using Real = T;
   static constexpr const char* name = "rmsprop";
@@ -101,56 +105,65 @@ struct RmsProp {
   }
 
   T beta, weight, correction_inside, eps_inside, correction_outside, eps_outside, rate, momentum;
+  T large, vanishing;
 
   explicit RmsProp(const double* c)
       : beta(T(c[0])), weight(T(c[1])), correction_inside(T(c[2])), eps_inside(T(c[3])),
-        correction_outside(T(c[4])), eps_outside(T(c[5])), rate(T(c[6])), momentum(T(c[7])) {}
+        correction_outside(T(c[4])), eps_outside(T(c[5])), rate(T(c[6])), momentum(T(c[7])),
+        large(large_beside<T>(rate)),
+        vanishing(vanishing_beside<T>(correction_inside, eps_inside, correction_outside,
+                                      eps_outside)) {}
 
-  void square(T g, T& s) const { s = beta * s + weight * (g * g); }
+  void square(T g, T& s) const { s = decayed<subnormals>(beta, s) + weight * (g * g); }
+
+  T corrected(T s) const {
+    return felt_under_root<subnormals>(s, vanishing) * correction_inside;
+  }
 
   T root(T q) const { return square_root(q + eps_inside) * correction_outside + eps_outside; }
 
   void descend(T& p, T g, T root) const { p = p - (rate * g) / root; }
 
   void descend(T& p, T g, T root, T& velocity) const {
-    velocity = momentum * velocity + g / root;
-    p = p - rate * velocity;
+    velocity = decayed<subnormals>(momentum, velocity) + g / root;
+    p = p - rate * felt<subnormals>(velocity, p, large);
   }
 
   void operator()(T& p, T g, T& s) const {
     square(g, s);
-    descend(p, g, root(s * correction_inside));
+    descend(p, g, root(corrected(s)));
   }
 };
 
-template <class T>
-struct RmsPropMomentum : RmsProp<T> {
+template <class T, bool subnormals>
+struct RmsPropMomentum : RmsProp<T, subnormals> {
   static constexpr const char* name = "rmsprop_momentum";
   static constexpr int n_states = 2;
-  using RmsProp<T>::RmsProp;
+  using RmsProp<T, subnormals>::RmsProp;
 
   void operator()(T& p, T g, T& s, T& velocity) const {
     this->square(g, s);
-    this->descend(p, g, this->root(s * this->correction_inside), velocity);
+    this->descend(p, g, this->root(this->corrected(s)), velocity);
   }
 };
 
-template <class T>
-struct RmsPropCentered : RmsProp<T> {
+template <class T, bool subnormals>
+struct RmsPropCentered : RmsProp<T, subnormals> {
   static constexpr const char* name = "rmsprop_centered";
   static constexpr int n_states = 2;
-  using RmsProp<T>::RmsProp;
+  using RmsProp<T, subnormals>::RmsProp;
 
   static void coefficients(const double* o, double t, double lr, double* c) noexcept {
-    RmsProp<T>::make_coefficients(o, t, lr, true, c);
+    RmsProp<T, subnormals>::make_coefficients(o, t, lr, true, c);
   }
 
   // The average of g is taken off: what is left estimates the variance. Rounding can bring it
   // below zero where the gradient hardly varies; a root of that would be NaN, so 0 is used.
   T variance(T g, T s, T& mean) const {
-    mean = this->beta * mean + this->weight * g;
-    const T corrected = mean * this->correction_inside;
-    const T q = s * this->correction_inside - corrected * corrected;
+    mean = decayed<subnormals>(this->beta, mean) + this->weight * g;
+    const T size = subnormals && mean < 0 ? -mean : mean;  // of which only the square counts
+    const T square = this->corrected(size) * this->corrected(size);
+    const T q = this->corrected(s) - square;
     return q < 0 ? T(0) : q;
   }
 
@@ -160,11 +173,11 @@ struct RmsPropCentered : RmsProp<T> {
   }
 };
 
-template <class T>
-struct RmsPropCenteredMomentum : RmsPropCentered<T> {
+template <class T, bool subnormals>
+struct RmsPropCenteredMomentum : RmsPropCentered<T, subnormals> {
   static constexpr const char* name = "rmsprop_centered_momentum";
   static constexpr int n_states = 3;
-  using RmsPropCentered<T>::RmsPropCentered;
+  using RmsPropCentered<T, subnormals>::RmsPropCentered;
 
   void operator()(T& p, T g, T& s, T& mean, T& velocity) const {
     this->square(g, s);
@@ -173,7 +186,7 @@ struct RmsPropCenteredMomentum : RmsPropCentered<T> {
 };
 
 // Adam (Kingma & Ba 2015). The bias corrections lie in rate and correction.
-template <class T>
+template <class T, bool subnormals>
 struct Adam {
   using Real = T;
   static constexpr const char* name = "adam";
@@ -190,19 +203,21 @@ struct Adam {
     c[6] = o[2];
   }
 
-  T beta1, weight1, beta2, weight2, rate, correction, eps;
+  T beta1, weight1, beta2, weight2, rate, correction, eps, large, vanishing;
 
   explicit Adam(const double* c)
       : beta1(T(c[0])), weight1(T(c[1])), beta2(T(c[2])), weight2(T(c[3])), rate(T(c[4])),
-        correction(T(c[5])), eps(T(c[6])) {}
+        correction(T(c[5])), eps(T(c[6])), large(large_beside<T>(double(rate) / double(eps))),
+        vanishing(vanishing_beside<T>(1, 0, correction, eps)) {}
 
   void moments(T g, T& m, T& v) const {
-    m = beta1 * m + weight1 * g;
-    v = beta2 * v + weight2 * (g * g);
+    m = decayed<subnormals>(beta1, m) + weight1 * g;
+    v = decayed<subnormals>(beta2, v) + weight2 * (g * g);
   }
 
   void descend(T& p, T m, T v) const {
-    p = p - (rate * m) / (square_root(v) * correction + eps);
+    const T root = square_root(felt_under_root<subnormals>(v, vanishing));
+    p = p - (rate * felt<subnormals>(m, p, large)) / (root * correction + eps);
   }
 
   void operator()(T& p, T g, T& m, T& v) const {
@@ -212,11 +227,11 @@ struct Adam {
 };
 
 // AMSGrad: Adam whose second moment never falls (Reddi, Kale & Kumar 2018).
-template <class T>
-struct AdamAmsgrad : Adam<T> {
+template <class T, bool subnormals>
+struct AdamAmsgrad : Adam<T, subnormals> {
   static constexpr const char* name = "adam_amsgrad";
   static constexpr int n_states = 3;
-  using Adam<T>::Adam;
+  using Adam<T, subnormals>::Adam;
 
   void operator()(T& p, T g, T& m, T& v, T& v_max) const {
     this->moments(g, m, v);

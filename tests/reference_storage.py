@@ -30,22 +30,21 @@ def hash32(x):
     return x ^ (x >> U32(15))
 
 
-FACTORS = (1, 0x2C1B3C6D, 0x297A2D39, 0x85EBCA6B)
+ROTATIONS = (0, 16, 8, 24)
 
 
 def random_bits(seed, t, tensor, n, number):
     """The draws of n elements for operand `number`: states first, then the parameter.
 
     Elements 2k and 2k + 1 share a word; the first takes its lowest bits, the second its uppermost.
-    The words of further operands are made from that of the first.
+    Each operand has the word in another rotation, so that the uppermost bytes differ.
     """
     key = mix64(mix64(mix64(seed) + t & MASK) + tensor & MASK)
     pair = np.arange(n, dtype=np.uint64) >> np.uint64(1)
     upper = (pair >> np.uint64(32)).astype(U32) * U32(0x9E3779B9)
     words = hash32(pair.astype(U32) ^ upper ^ U32(key >> 32) ^ U32(key & 0xFFFFFFFF))
-    if number > 0:
-        words = words * U32(FACTORS[number])
-        words = words ^ (words >> U32(15))
+    if places := ROTATIONS[number]:
+        words = words << U32(places) | words >> U32(32 - places)
     odd = np.arange(n) % 2 == 1
     return lambda bits: np.where(odd, words >> U32(32 - bits), words & U32((1 << bits) - 1))
 

@@ -129,6 +129,57 @@ def test_every_rule_and_combination(dtypes, rounding):
                         run_reference(case, dtypes, n, rounding))
 
 
+UNUSUAL = np.array([0x7FFFFFFF, 0xFFFFFFFF, 0x7F80FFFF, 0x7FC00001, 0xFFC00000, 0x7F800000,
+                    0xFF800000, 0x00000005, 0x80000005, 0x007FFFFF, 0x00800000, 0x80000000,
+                    0x7F7FFFFF, 0xFF7FFFFF], np.uint32).view(np.float32)
+
+
+def unusual(x, rng, dtype, share=0.2):
+    """x with NaN of several patterns, infinities, subnormals and the largest among it."""
+    patterns = UNUSUAL if dtype == "float32" else (UNUSUAL.view(np.uint32) >> 16).astype(np.uint16)
+    return np.where(rng.random(x.size) < share, rng.choice(patterns, x.size), x).astype(x.dtype)
+
+
+def same_but_for_nan(x, y, dtype):
+    """Which NaN arithmetic gives in float32 is the processor's affair; what is stored is ours."""
+    if dtype == "float32":
+        x, y = (np.where(np.isnan(z), np.float32(0), z) if z.dtype == np.float32 else z
+                for z in (x, y))
+    return np.array_equal(plain(x), plain(y))
+
+
+@pytest.mark.parametrize("share", (0.0, 0.004, 0.2))
+@pytest.mark.parametrize("dtypes", [c for c in COMBINATIONS if c[2] != "q8" and "float16" not in c],
+                         ids="-".join)
+def test_unusual_numbers(dtypes, share):
+    n = 3000
+    for rule, options in CASES:
+        rng = np.random.default_rng(5)
+        x, gradients = values(n, 1, 5)
+        p = stored(x, dtypes[0])
+        ours = make(x, dtypes[0])
+        g = np.zeros(n, NUMPY[dtypes[1]])
+        optimizer = OPTIMIZERS[rule][0](ours, g, state_dtype=dtypes[2], seed=3, **options)
+        s = {}
+        for t, values_of_g in enumerate(gradients, 1):
+            new_g = unusual(stored(values_of_g, dtypes[1]), rng, dtypes[1], share)
+            g[...] = new_g.view(g.dtype)
+            if t == 2:
+                p = unusual(p, rng, dtypes[0], share)
+                ours[...] = p.view(ours.dtype)
+                for name in s:
+                    s[name] = unusual(s[name], rng, dtypes[2], max(share, 0.01))
+                    if rule in ("rmsprop", "adam", "adamw") and name in ("s", "v", "v_max"):
+                        s[name] = np.abs(s[name]) if dtypes[2] == "float32" else s[name] & 0x7FFF
+                    optimizer.state[0][name][...] = s[name].view(optimizer.state[0][name].dtype)
+            p = reference_storage.step(OPTIMIZERS[rule][1], p, new_g, s, t, dtypes=dtypes,
+                                       squares=(), seed=3, **options)
+            optimizer.step()
+            assert same_but_for_nan(ours, p, dtypes[0]), (rule, options, t)
+            for name, state in optimizer.state[0].items():
+                assert same_but_for_nan(state, s[name], dtypes[2]), (rule, options, t, name)
+
+
 # The same on every instruction set and for every number of threads.
 
 LARGE = 33_001  # elements: enough for every thread to take part

@@ -69,12 +69,13 @@ class Counter {
   Bits begin_, key_;
 };
 
-// The word of operand `number` of those that a step writes, made from that of the first for less.
+// The word of operand `number` of those that a step writes: a pair's word rotated, so that what
+// decides most about rounding, the uppermost byte of a draw, is another for each operand and for
+// both elements. Words of their own would cost four instructions each.
 template <int number>
-inline Bits word_of(Bits first) {
-  constexpr Bits factors[] = {1, 0x2c1b3c6d, 0x297a2d39, 0x85ebca6b};
-  const Bits x = first * factors[number];
-  return number == 0 ? first : x ^ (x >> 15);
+inline Bits word_of(Bits word) {
+  constexpr int places = number == 0 ? 0 : number == 1 ? 16 : number == 2 ? 8 : 24;
+  return word << places | word >> (-places & 31);
 }
 
 // Of a word, the even element of a pair takes the lowest bits and the odd one the uppermost.
@@ -100,18 +101,28 @@ inline float add_product(float x, float y, float z) {
 inline float even_bfloat16(Bits word) { return float_of(word << 16); }
 inline float odd_bfloat16(Bits word) { return float_of(word & upper_half); }
 
-// The sum of x's pattern and what decides about rounding; its upper half is the code. Every NaN is
-// stored as the same: selected among floats, since among integers it takes more instructions.
+// Every NaN as the same: selected among floats, since among integers it takes more instructions.
+inline float one_nan(float x) { return x == x ? x : float_of(quiet_nan); }
+
+// The sum of x's pattern and what decides about rounding; its upper half is the code.
 template <Rounding rounding>
 inline Bits rounded_bfloat16(float x, Bits draw) {
-  const Bits u = bits_of(x == x ? x : float_of(quiet_nan));
+  const Bits u = bits_of(x);
   return u + (rounding == Rounding::stochastic ? draw : 0x7fff + ((u >> 16) & 1));
 }
 
+// Of a NaN whose lower half is 0 the code is some NaN's; of others it can be anything.
 template <Rounding rounding>
 inline Bits encode_bfloat16(float even, float odd, Bits word) {
   return rounded_bfloat16<rounding>(even, even_draw<16>(word)) >> 16 |
          (rounded_bfloat16<rounding>(odd, odd_draw<16>(word)) & upper_half);
+}
+
+// Stores every NaN of a tile as the same.
+inline void unify_nans(std::uint16_t* codes) {
+#pragma omp simd
+  for (int i = 0; i < tile; ++i)
+    codes[i] = (codes[i] & 0x7fff) > infinity >> 16 ? std::uint16_t(quiet_nan >> 16) : codes[i];
 }
 
 // float16, in the lower half of a word.
@@ -164,18 +175,21 @@ inline void decode_float16(const Word* __restrict words, Buffer& __restrict x) {
 }
 
 template <Rounding rounding>
-void encode_bfloat16(const Buffer& __restrict x, Word* __restrict words) {
+void encode_bfloat16(const Buffer& __restrict x, Word* __restrict codes) {
 #pragma omp simd
   for (int i = 0; i < pairs; ++i)
-    words[i] = encode_bfloat16<rounding>(x.even[i], x.odd[i], x.words[i]);
+    codes[i] = encode_bfloat16<rounding>(one_nan(x.even[i]), one_nan(x.odd[i]),
+                                         x.words[i]);
 }
 
 template <Rounding rounding>
-void encode_float16(const Buffer& __restrict x, Word* __restrict words) {
+void encode_float16(const Buffer& __restrict x, Word* __restrict codes) {
 #pragma omp simd
-  for (int i = 0; i < pairs; ++i)
-    words[i] = encode_float16<rounding>(x.even[i], even_draw<16>(x.words[i])) |
-               encode_float16<rounding>(x.odd[i], odd_draw<16>(x.words[i])) << 16;
+  for (int i = 0; i < pairs; ++i) {
+    const Bits word = x.words[i];
+    codes[i] = encode_float16<rounding>(x.even[i], even_draw<16>(word)) |
+               encode_float16<rounding>(x.odd[i], odd_draw<16>(word)) << 16;
+  }
 }
 
 // q8: a tile is a block with one scale. `top` is the exponent of the largest codes, `mantissa` that
@@ -257,17 +271,23 @@ void encode_q8(const Buffer& __restrict x, typename Law::Code* codes, std::uint8
   // Twice the units and twice the 1, since the pattern of 2.0, unlike that of 1.0, ends with eight
   // zeros where the code ends: it need not be taken off.
   const float units = float_of(Bits(255 + Law::top - exponent) << 23);
+  // The code, with its sign, in bits 20 to 27.
   const auto encode = [=](float value, Bits draw) {
     const Bits pattern = bits_of(add_product(float_of(bits_of(value) & kept), units, 2.0f));
-    const Bits code = (pattern + (rounding == Rounding::nearest ? 0x80000 : draw)) >> 20;
-    const Bits sign = is_signed ? Bits(int(bits_of(value)) >> 31) : 0;
-    return (code ^ sign) - sign;
+    const Bits sum = pattern + (rounding == Rounding::nearest ? 0x80000 : draw);
+    if (!is_signed) return sum;
+    const Bits code = sum & 0x7f << 20;
+    return int(bits_of(value)) < 0 ? -code : code;
   };
   CodePair* const pair = reinterpret_cast<CodePair*>(codes);
 #pragma omp simd
-  for (int i = 0; i < pairs; ++i)
-    pair[i] = CodePair((encode(x.even[i], even_draw<20>(x.words[i])) & 0xff) |
-                       encode(x.odd[i], odd_draw<20>(x.words[i])) << 8);
+  for (int i = 0; i < pairs; ++i) {
+    const Bits even = encode(x.even[i], even_draw<20>(x.words[i]));
+    const Bits odd = encode(x.odd[i], odd_draw<20>(x.words[i]));
+    // Side by side in the upper half: in the lower one, GCC would narrow each before it joins them.
+    const Bits both = (even >> 4 & 0x00ff0000) | (odd << 4 & 0xff000000);
+    pair[i] = CodePair(both >> 16);
+  }
   if (__builtin_expect(all_finite, 1)) return;
   for (int i = 0; i < tile; ++i) {
     const Bits u = bits_of((i % 2 == 0 ? x.even : x.odd)[i / 2]), magnitude = u & ~sign_bit;

@@ -1,5 +1,5 @@
 // The update rules: what one step does to one element, in the order of operations that
-// tests/reference.py states.
+// tests/reference.py states: `average` the gradient into the states, then `descend`.
 //
 // `coefficients` computes in double what a step multiplies by, from the options that rules.py
 // lists, t and lr. The constructor rounds each to the compute type, once. `subnormals` says
@@ -30,7 +30,8 @@ struct Sgd {
 
   explicit Sgd(const double* c) : rate(T(c[0])) {}
 
-  void operator()(T& p, T g) const { p = p - rate * g; }
+  void average(T) const {}
+  void descend(T& p, T g) const { p = p - rate * g; }
 };
 
 // Momentum: an average (or, with weight 1, a sum) of the gradients (Polyak 1964).
@@ -52,10 +53,8 @@ struct Momentum {
   explicit Momentum(const double* c)
       : beta(T(c[0])), weight(T(c[1])), rate(T(c[2])), large(large_beside<T>(rate)) {}
 
-  void operator()(T& p, T g, T& v) const {
-    v = decayed<subnormals>(beta, v) + weight * g;
-    p = p - rate * felt<subnormals>(v, p, large);
-  }
+  void average(T g, T& v) const { v = decayed<subnormals>(beta, v) + weight * g; }
+  void descend(T& p, T, T v) const { p = p - rate * felt<subnormals>(v, p, large); }
 };
 
 // Nesterov's variant: steps to where the velocity will lead (Sutskever et al. 2013).
@@ -71,8 +70,7 @@ struct Nesterov : Momentum<T, subnormals> {
     c[2] = o[3] ? lr / (1 - pow(o[0], t + 1)) : lr;
   }
 
-  void operator()(T& p, T g, T& v) const {
-    v = decayed<subnormals>(this->beta, v) + this->weight * g;
+  void descend(T& p, T g, T v) const {
     const T ahead = decayed<subnormals>(this->beta, v) + this->weight * g;
     p = p - this->rate * felt<subnormals>(ahead, p, this->large);
   }
@@ -114,7 +112,7 @@ struct RmsProp {
         vanishing(vanishing_beside<T>(correction_inside, eps_inside, correction_outside,
                                       eps_outside)) {}
 
-  void square(T g, T& s) const { s = decayed<subnormals>(beta, s) + weight * (g * g); }
+  void average(T g, T& s) const { s = decayed<subnormals>(beta, s) + weight * (g * g); }
 
   T corrected(T s) const {
     return felt_under_root<subnormals>(s, vanishing) * correction_inside;
@@ -122,17 +120,12 @@ struct RmsProp {
 
   T root(T q) const { return square_root(q + eps_inside) * correction_outside + eps_outside; }
 
-  void descend(T& p, T g, T root) const { p = p - (rate * g) / root; }
-
-  void descend(T& p, T g, T root, T& velocity) const {
+  void gather_speed(T g, T root, T& velocity) const {
     velocity = decayed<subnormals>(momentum, velocity) + g / root;
-    p = p - rate * felt<subnormals>(velocity, p, large);
   }
+  void move(T& p, T velocity) const { p = p - rate * felt<subnormals>(velocity, p, large); }
 
-  void operator()(T& p, T g, T& s) const {
-    square(g, s);
-    descend(p, g, root(corrected(s)));
-  }
+  void descend(T& p, T g, T s) const { p = p - (rate * g) / root(corrected(s)); }
 };
 
 template <class T, bool subnormals>
@@ -141,10 +134,11 @@ struct RmsPropMomentum : RmsProp<T, subnormals> {
   static constexpr int n_states = 2;
   using RmsProp<T, subnormals>::RmsProp;
 
-  void operator()(T& p, T g, T& s, T& velocity) const {
-    this->square(g, s);
-    this->descend(p, g, this->root(this->corrected(s)), velocity);
+  void average(T g, T& s, T& velocity) const {
+    RmsProp<T, subnormals>::average(g, s);
+    this->gather_speed(g, this->root(this->corrected(s)), velocity);
   }
+  void descend(T& p, T, T, T velocity) const { this->move(p, velocity); }
 };
 
 template <class T, bool subnormals>
@@ -159,17 +153,19 @@ struct RmsPropCentered : RmsProp<T, subnormals> {
 
   // The average of g is taken off: what is left estimates the variance. Rounding can bring it
   // below zero where the gradient hardly varies; a root of that would be NaN, so 0 is used.
-  T variance(T g, T s, T& mean) const {
-    mean = decayed<subnormals>(this->beta, mean) + this->weight * g;
+  T variance(T s, T mean) const {
     const T size = subnormals && mean < 0 ? -mean : mean;  // of which only the square counts
     const T square = this->corrected(size) * this->corrected(size);
     const T q = this->corrected(s) - square;
     return q < 0 ? T(0) : q;
   }
 
-  void operator()(T& p, T g, T& s, T& mean) const {
-    this->square(g, s);
-    this->descend(p, g, this->root(variance(g, s, mean)));
+  void average(T g, T& s, T& mean) const {
+    RmsProp<T, subnormals>::average(g, s);
+    mean = decayed<subnormals>(this->beta, mean) + this->weight * g;
+  }
+  void descend(T& p, T g, T s, T mean) const {
+    p = p - (this->rate * g) / this->root(variance(s, mean));
   }
 };
 
@@ -179,10 +175,11 @@ struct RmsPropCenteredMomentum : RmsPropCentered<T, subnormals> {
   static constexpr int n_states = 3;
   using RmsPropCentered<T, subnormals>::RmsPropCentered;
 
-  void operator()(T& p, T g, T& s, T& mean, T& velocity) const {
-    this->square(g, s);
-    this->descend(p, g, this->root(this->variance(g, s, mean)), velocity);
+  void average(T g, T& s, T& mean, T& velocity) const {
+    RmsPropCentered<T, subnormals>::average(g, s, mean);
+    this->gather_speed(g, this->root(this->variance(s, mean)), velocity);
   }
+  void descend(T& p, T, T, T, T velocity) const { this->move(p, velocity); }
 };
 
 // Adam (Kingma & Ba 2015). The bias corrections lie in rate and correction.
@@ -210,19 +207,14 @@ struct Adam {
         correction(T(c[5])), eps(T(c[6])), large(large_beside<T>(double(rate) / double(eps))),
         vanishing(vanishing_beside<T>(1, 0, correction, eps)) {}
 
-  void moments(T g, T& m, T& v) const {
+  void average(T g, T& m, T& v) const {
     m = decayed<subnormals>(beta1, m) + weight1 * g;
     v = decayed<subnormals>(beta2, v) + weight2 * (g * g);
   }
 
-  void descend(T& p, T m, T v) const {
+  void descend(T& p, T, T m, T v) const {
     const T root = square_root(felt_under_root<subnormals>(v, vanishing));
     p = p - (rate * felt<subnormals>(m, p, large)) / (root * correction + eps);
-  }
-
-  void operator()(T& p, T g, T& m, T& v) const {
-    moments(g, m, v);
-    descend(p, m, v);
   }
 };
 
@@ -233,10 +225,12 @@ struct AdamAmsgrad : Adam<T, subnormals> {
   static constexpr int n_states = 3;
   using Adam<T, subnormals>::Adam;
 
-  void operator()(T& p, T g, T& m, T& v, T& v_max) const {
-    this->moments(g, m, v);
+  void average(T g, T& m, T& v, T& v_max) const {
+    Adam<T, subnormals>::average(g, m, v);
     v_max = (v_max > v || v_max != v_max) ? v_max : v;  // NaN stays, as in np.maximum
-    this->descend(p, m, v_max);
+  }
+  void descend(T& p, T g, T m, T, T v_max) const {
+    Adam<T, subnormals>::descend(p, g, m, v_max);
   }
 };
 

@@ -1,0 +1,215 @@
+// Tensors with operands of fewer bytes: a tile at a time, two elements at a time.
+#pragma once
+
+#include "element.hpp"
+#include "kernels.hpp"
+#include "prefetch.hpp"
+#include "storage.hpp"
+
+namespace fastoptim::FASTOPTIM_ISA {
+namespace {
+
+// Where the loop finds an operand of a tile, and leaves it: float32 or bfloat16 where it lies, or
+// anything else, decoded, in a buffer.
+struct Floats {
+  static constexpr bool floats = true, bfloat16s = false, staged = false;
+  float* __restrict x;
+  Floats(const Operand& operand, Index begin, Buffer&)
+      : x(reinterpret_cast<float*>(operand.data) + begin) {}
+
+  bool any_subnormal() const { return fastoptim::FASTOPTIM_ISA::any_subnormal(x, tile); }
+  void ask_ahead() const { prefetch(x, tile * int(sizeof(float))); }
+  float even(int i) const { return x[2 * i]; }
+  float odd(int i) const { return x[2 * i + 1]; }
+  void put(int i, float even, float odd, Bits) const {
+    x[2 * i] = even;
+    x[2 * i + 1] = odd;
+  }
+};
+
+struct Bfloat16s {
+  static constexpr bool floats = false, bfloat16s = true, staged = false;
+  Word* __restrict x;
+  Bfloat16s(const Operand& operand, Index begin, Buffer&)
+      : x(reinterpret_cast<Word*>(operand.data) + begin / 2) {}
+
+  void ask_ahead() const { prefetch(x, pairs * int(sizeof(Word))); }
+  float even(int i) const { return even_bfloat16(x[i]); }
+  float odd(int i) const { return odd_bfloat16(x[i]); }
+  void put(int i, float even, float odd, Bits word) const {
+    x[i] = encode_bfloat16<Rounding::stochastic>(even, odd, word);
+  }
+};
+
+struct Staged {
+  static constexpr bool floats = false, bfloat16s = false, staged = true;
+  float *__restrict evens, *__restrict odds;
+  Bits* __restrict words;
+  Staged(const Operand&, Index, Buffer& x) : evens(x.even), odds(x.odd), words(x.words) {}
+
+  void ask_ahead() const {}
+  bool any_subnormal() const {
+    using fastoptim::FASTOPTIM_ISA::any_subnormal;
+    return any_subnormal(evens, pairs) || any_subnormal(odds, pairs);
+  }
+  float even(int i) const { return evens[i]; }
+  float odd(int i) const { return odds[i]; }
+  void put(int i, float even, float odd, Bits word) const {
+    evens[i] = even;
+    odds[i] = odd;
+    words[i] = word;
+  }
+};
+
+// A tile's operands and random bits.
+template <int n_states, class P, class G, class S>
+struct Tile {
+  P p;
+  G g;
+  S s0, s1, s2;  // beyond n_states any that there is
+  Counter counter;
+
+  Tile(const Operand* operands, Index i, Buffer* x, std::uint64_t key)
+      : p(operands[0], i, x[0]), g(operands[1], i, x[1]), s0(state(operands, 0, i, x)),
+        s1(state(operands, 1, i, x)), s2(state(operands, 2, i, x)), counter(key, i / 2) {}
+
+  static S state(const Operand* operands, int k, Index i, Buffer* x) {
+    const int at = k < n_states ? 2 + k : 0;
+    return S(operands[at], i, x[at]);
+  }
+
+  void ask_ahead() const {
+    p.ask_ahead();
+    g.ask_ahead();
+    if (n_states > 0) s0.ask_ahead();
+    if (n_states > 1) s1.ask_ahead();
+    if (n_states > 2) s2.ask_ahead();
+  }
+
+  bool any_subnormal_state() const {
+    return (n_states > 0 && s0.any_subnormal()) || (n_states > 1 && s1.any_subnormal()) ||
+           (n_states > 2 && s2.any_subnormal());
+  }
+};
+
+// The loop over a tile. The random bits are drawn in it, since the divider is what it waits for. Each
+// operand that is written has a number: the states first, then the parameter.
+//
+// Whatever becomes bfloat16 here must have a lower half of 0 if it is NaN. Arithmetic hands on the
+// NaN it is given, so one from float32 is replaced by one that has. Returns other than 0 if some
+// parameter is NaN, as it is where a state is, and may do so where one is infinite.
+template <class Rule, class P, class G, class S>
+inline Bits update_pairs(const Rule rule, float decay, Tile<Rule::n_states, P, G, S> x) {
+  constexpr int n_states = Rule::n_states;
+  constexpr bool cleans_g = G::floats && S::bfloat16s, cleans_p = P::bfloat16s && !S::bfloat16s;
+  Bits not_finite = 0;
+#pragma omp simd reduction(| : not_finite)
+  for (int i = 0; i < pairs; ++i) {
+    const Bits word = x.counter.word(i);
+    float g_even = x.g.even(i), g_odd = x.g.odd(i);
+    if constexpr (cleans_g) g_even = one_nan(g_even), g_odd = one_nan(g_odd);
+    float a_even = 0, a_odd = 0, b_even = 0, b_odd = 0, c_even = 0, c_odd = 0;
+    if constexpr (n_states > 0) a_even = x.s0.even(i), a_odd = x.s0.odd(i);
+    if constexpr (n_states > 1) b_even = x.s1.even(i), b_odd = x.s1.odd(i);
+    if constexpr (n_states > 2) c_even = x.s2.even(i), c_odd = x.s2.odd(i);
+    average(rule, g_even, a_even, b_even, c_even);
+    average(rule, g_odd, a_odd, b_odd, c_odd);
+    if constexpr (n_states > 0) x.s0.put(i, a_even, a_odd, word_of<0>(word));
+    if constexpr (n_states > 1) x.s1.put(i, b_even, b_odd, word_of<1>(word));
+    if constexpr (n_states > 2) x.s2.put(i, c_even, c_odd, word_of<2>(word));
+    float p_even = x.p.even(i), p_odd = x.p.odd(i);
+    descend(rule, decay, p_even, g_even, a_even, b_even, c_even);
+    descend(rule, decay, p_odd, g_odd, a_odd, b_odd, c_odd);
+    if constexpr (S::bfloat16s) {
+      const float sum = p_even + p_odd;
+      not_finite |= bits_of(sum - sum);
+    }
+    if constexpr (cleans_p) p_even = one_nan(p_even), p_odd = one_nan(p_odd);
+    x.p.put(i, p_even, p_odd, word_of<n_states>(word));
+  }
+  return not_finite;
+}
+
+template <template <class, bool> class Rule, class P, class G, class S>
+void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index end) {
+  const Rule<float, false> rule(c.rule);
+  constexpr int n_states = rule.n_states;
+  const Operand* const operands = tensor.operands;
+  const std::uint64_t key = mix64(mix64(mix64(c.seed) + c.step) + tensor.number);
+  Buffer x[max_operands];
+  for (Index i = begin; i < end; i += tile) {
+    const Index n = end - i < tile ? end - i : tile;
+    const auto store_staged = [&](const Operand& operand, bool stochastic, const Buffer& from) {
+      if (stochastic) store<Rounding::stochastic>(tensor, operand, i, n, from);
+      else store<Rounding::nearest>(tensor, operand, i, n, from);
+    };
+    if constexpr (P::staged) load(tensor, operands[0], i, n, x[0]);
+    if constexpr (G::staged) load(tensor, operands[1], i, n, x[1]);
+    if constexpr (S::staged)
+      for (int k = 0; k < n_states; ++k) load(tensor, operands[2 + k], i, n, x[2 + k]);
+    if constexpr (P::staged && G::staged) {
+      if (c.maximize || c.l2 != 0) {
+        adjust(x[1].even, x[1].even, x[0].even, c, pairs);
+        adjust(x[1].odd, x[1].odd, x[0].odd, c, pairs);
+      }
+    }
+
+    const Tile<n_states, P, G, S> all(operands, i, x, key);
+    all.ask_ahead();
+    Bits not_finite = 0;
+    const auto update = [&](const auto& r) { not_finite = update_pairs(r, float(c.decay), all); };
+    // Not in what is rounded at random, where they do not stay.
+    if constexpr (S::floats || P::staged) {
+      const bool subnormals = c.subnormals && n_states > 0 &&
+                              operands[2].storage == Storage::float32 && all.any_subnormal_state();
+      with_rule(rule, c, subnormals, update);
+    } else {
+      update(rule);
+    }
+    if constexpr (S::bfloat16s) {
+      if (__builtin_expect(not_finite != 0, 0))
+        for (int k = 0; k < 2 + n_states; ++k)
+          if (k != 1 && operands[k].storage == Storage::bfloat16)
+            unify_nans(reinterpret_cast<std::uint16_t*>(operands[k].data) + i);
+    }
+    if constexpr (P::staged) {
+      store_staged(operands[0], c.stochastic, x[0]);
+      if (tensor.copy.data) store_staged(tensor.copy, false, x[0]);
+    }
+    if constexpr (S::staged)
+      for (int k = 0; k < n_states; ++k) store_staged(operands[2 + k], c.stochastic, x[2 + k]);
+  }
+}
+
+// Where some operand is of fewer bytes. The common combinations have loops of their own, for whole
+// tiles; everything else, and the rest of the last tile, goes through buffers.
+template <template <class, bool> class Rule>
+void sweep_narrow(const Tensor& tensor, const Coefficients& c, Index begin, Index end) {
+  constexpr int last = 1 + Rule<float, false>::n_states;
+  const auto floats = [&](int from, int to) {
+    return all_of(tensor, from, to, [](auto& x) { return lies_as(x, Storage::float32); });
+  };
+  const auto bfloat16s = [&](int from, int to) {
+    return c.stochastic &&
+           all_of(tensor, from, to, [](auto& x) { return lies_as(x, Storage::bfloat16); });
+  };
+  const bool buffered = c.maximize || c.l2 != 0 || tensor.copy.data;
+  const Index whole = buffered ? begin : begin + (end - begin) / tile * tile;
+  const auto run = [&](auto* f) {
+    f(tensor, c, begin, whole);
+    sweep_pairs<Rule, Staged, Staged, Staged>(tensor, c, whole, end);
+  };
+  if (floats(0, 1))
+    return bfloat16s(2, last) ? run(sweep_pairs<Rule, Floats, Floats, Bfloat16s>)
+                              : run(sweep_pairs<Rule, Floats, Floats, Staged>);
+  if (floats(0, 0) && bfloat16s(1, 1) && floats(2, last))
+    return run(sweep_pairs<Rule, Floats, Bfloat16s, Floats>);
+  if (bfloat16s(0, 1))
+    return bfloat16s(2, last) ? run(sweep_pairs<Rule, Bfloat16s, Bfloat16s, Bfloat16s>)
+           : floats(2, last)  ? run(sweep_pairs<Rule, Bfloat16s, Bfloat16s, Floats>)
+                              : run(sweep_pairs<Rule, Bfloat16s, Bfloat16s, Staged>);
+  sweep_pairs<Rule, Staged, Staged, Staged>(tensor, c, begin, end);
+}
+
+}  // namespace
+}  // namespace fastoptim::FASTOPTIM_ISA

@@ -138,8 +138,8 @@ def stuck_moments(shapes: Sequence[tuple], seconds: float, share: float = 0.07) 
     makers = {"fastoptim": ours}
     if importlib.util.find_spec("torch"):
         makers["torch fused"] = torchs
-    works = {(name, dead): repeated(make(dead)) for name, make in makers.items()
-             for dead in (False, True)}
+    works = {(name, with_dead): repeated(make(with_dead)) for name, make in makers.items()
+             for with_dead in (False, True)}
     timings = take_turns(works, seconds=seconds)
     return {name: timings.ratio((name, True), to=(name, False)) for name in makers}
 

@@ -176,7 +176,7 @@ void BatchLoader::fill(Batch& batch, const RowOrder& order, const Request& reque
     const auto window = order.window_at(position);
     if (read_ahead) read_ahead->enter(order, *window);
     const Index size = std::min(request.count - done, Index(window->end - position));
-    gather(arrays_, *window, position, size, data, done, request.count);
+    gather(arrays_, *window, position, size, data, done, request.count, pace_);
     done += size;
   }
 }

@@ -93,6 +93,7 @@ class BatchLoader {
   const std::vector<Rows> arrays_, mapped_;
   const OrderOptions options_;
   std::vector<std::shared_ptr<BufferPool>> pools_;
+  Pace pace_;
   std::unique_ptr<Shared> shared_;
   unsigned born_ = 0;  // after how many forks
   struct Pending {

@@ -1,6 +1,9 @@
 // parallel_for: the one place with threads.
 #pragma once
 
+#include <atomic>
+#include <chrono>
+
 #include "kernels/kernels.hpp"
 
 namespace fastoptim {
@@ -11,6 +14,22 @@ void set_num_threads(int n) noexcept;
 // Threads do not survive a fork, and the children of one process together would start more than
 // there are processors. So a forked child runs serially, for good.
 bool forked() noexcept;
+
+// Threads sleep some 20 us after their last job, and waking them takes longer than a job of medium
+// size does. So they are left asleep for one, unless such jobs follow each other at once.
+class Pace {
+ public:
+  // Whether the last such job ended too long ago.
+  bool is_slow() const noexcept { return now() - end_.load(std::memory_order_relaxed) > awake_for; }
+  void job_ended() noexcept { end_.store(now(), std::memory_order_relaxed); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static Clock::duration now() noexcept { return Clock::now().time_since_epoch(); }
+  static constexpr std::chrono::microseconds awake_for{20};
+
+  std::atomic<Clock::duration> end_{Clock::duration::zero()};
+};
 
 using Body = void (*)(const void* context, Index begin, Index end);
 void parallel_for(Index n, bool serial, Index grain, Body body, const void* context);

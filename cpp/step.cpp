@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "parallel.hpp"
 #include "subnormal_flag.hpp"
 
 namespace fastoptim {
@@ -25,10 +24,9 @@ void WorkList::for_elements(Index begin, Index end, const F& f) const noexcept {
 }
 
 void WorkList::run(const Coefficients* groups) noexcept {
-  using Clock = std::chrono::steady_clock;
   const bool small = n_elements_ < serial_below;
   const bool medium = !small && n_elements_ < serial_if_asleep_below;
-  const bool asleep = medium && Clock::now() - last_run_ > awake_for;
+  const bool asleep = medium && pace_.is_slow();
   met_subnormals_.store(false, std::memory_order_relaxed);
   parallel_for(first_block_.back(), small || asleep, [&](Index first, Index last) {
     const SubnormalFlag flag(met_subnormals_);
@@ -36,7 +34,7 @@ void WorkList::run(const Coefficients* groups) noexcept {
       work.sweep(work.tensor, groups[work.group], begin, end);
     });
   });
-  if (medium) last_run_ = Clock::now();
+  if (medium) pace_.job_ended();
 }
 
 void WorkList::zero_states() const noexcept {

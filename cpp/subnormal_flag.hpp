@@ -9,20 +9,22 @@
 
 namespace fastoptim {
 
-// While it lives, it watches its thread; then it tells.
+// While it lives, it watches its thread; then it tells. The flag itself is left as it falls.
 class SubnormalFlag {
  public:
 #ifdef __SSE2__
   explicit SubnormalFlag(std::atomic<bool>& met) : met_(met) {
     // Writing the register costs more than reading it.
-    if (const unsigned csr = _mm_getcsr(); csr & bit) _mm_setcsr(csr & ~bit);
+    if (const unsigned csr = _mm_getcsr(); csr & denormal_operand)
+      _mm_setcsr(csr & ~denormal_operand);
   }
+  SubnormalFlag(const SubnormalFlag&) = delete;
   ~SubnormalFlag() {
-    if (_mm_getcsr() & bit) met_.store(true, std::memory_order_relaxed);
+    if (_mm_getcsr() & denormal_operand) met_.store(true, std::memory_order_relaxed);
   }
 
  private:
-  static constexpr unsigned bit = 2;
+  static constexpr unsigned denormal_operand = 2;
   std::atomic<bool>& met_;
 #else
   explicit SubnormalFlag(std::atomic<bool>&) {}

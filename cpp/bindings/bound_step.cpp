@@ -197,7 +197,7 @@ void BoundStep::prepare(Index t, py::handle lr) {
     Coefficients& c = coefficients_[k];  // of this step only: a refused one may leave them behind
     c = {group.maximize, group.decoupled ? 0 : group.weight_decay,
          group.decoupled ? 1 - rate * group.weight_decay : 1, {}, stochastic_, seed_,
-         std::uint64_t(t), work_.met_subnormals()};
+         std::uint64_t(t), work_.met_subnormals(), work_.n_elements() < cached_below};
     group.rule->coefficients(group.options, double(t), rate, c.rule);
     const auto fits = [&](double x) {
       return group.in_float32 ? std::isfinite(float(x)) : std::isfinite(x);

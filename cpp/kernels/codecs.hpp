@@ -69,9 +69,10 @@ class Counter {
   Bits begin_, key_;
 };
 
-// The word of operand `number` of those that a step writes: a pair's word rotated, so that what
-// decides most about rounding, the uppermost byte of a draw, is another for each operand and for
-// both elements. Words of their own would cost four instructions each.
+// The word of operand `number` of those that a step writes: a pair's word rotated. What decides
+// most about rounding is the uppermost byte of a draw: for one element it is another in each
+// operand, and for one operand another in both elements. Words of their own would cost four
+// instructions each.
 template <int number>
 inline Bits word_of(Bits word) {
   constexpr int places = number == 0 ? 0 : number == 1 ? 16 : number == 2 ? 8 : 24;
@@ -178,8 +179,7 @@ template <Rounding rounding>
 void encode_bfloat16(const Buffer& __restrict x, Word* __restrict codes) {
 #pragma omp simd
   for (int i = 0; i < pairs; ++i)
-    codes[i] = encode_bfloat16<rounding>(one_nan(x.even[i]), one_nan(x.odd[i]),
-                                         x.words[i]);
+    codes[i] = encode_bfloat16<rounding>(one_nan(x.even[i]), one_nan(x.odd[i]), x.words[i]);
 }
 
 template <Rounding rounding>

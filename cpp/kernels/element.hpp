@@ -41,13 +41,9 @@ inline void descend(const Rule& rule, T decay, T& p, T g, [[maybe_unused]] T s0,
   if constexpr (Rule::n_states == 3) rule.descend(p, g, s0, s1, s2);
 }
 
-// Calls visit with the rule as it is, or as it is for subnormal states.
-template <template <class, bool> class Rule, class T, class Visit>
-inline void with_rule(const Rule<T, false>& rule, const Coefficients& c, bool subnormals,
-                      const Visit& visit) {
-  if constexpr (avoids_subnormals)
-    if (subnormals) return visit(Rule<T, true>(c.rule));
-  visit(rule);
+template <class Rule>
+inline bool looks_for_subnormals(const Coefficients& c) {
+  return avoids_subnormals && Rule::n_states > 0 && c.subnormals;
 }
 
 // Whether what holds of an operand holds of those from first to last.

@@ -53,7 +53,9 @@ struct Coefficients {
   double rule[max_coefficients];
   bool stochastic;           // how what is stored in fewer bytes is rounded
   std::uint64_t seed, step;  // random bits depend on both
-  bool subnormals;           // whether to look for them in the states: changes no bit
+  // These change no bit.
+  bool subnormals;  // whether to look for them in the states
+  bool cached;      // whether all that is stepped is small enough for the processors' caches
 };
 
 // A rule's coefficients of step t, counted from 1, from its options and the learning rate.

@@ -17,8 +17,8 @@ struct Floats {
   Floats(const Operand& operand, Index begin, Buffer&)
       : x(reinterpret_cast<float*>(operand.data) + begin) {}
 
-  bool any_subnormal() const { return fastoptim::FASTOPTIM_ISA::any_subnormal(x, tile); }
-  void ask_ahead() const { prefetch(x, tile * int(sizeof(float))); }
+  bool has_subnormal() const { return any_subnormal(x, tile); }
+  void ask_ahead(bool to_write) const { prefetch(x, tile * int(sizeof(float)), to_write); }
   float even(int i) const { return x[2 * i]; }
   float odd(int i) const { return x[2 * i + 1]; }
   void put(int i, float even, float odd, Bits) const {
@@ -33,7 +33,7 @@ struct Bfloat16s {
   Bfloat16s(const Operand& operand, Index begin, Buffer&)
       : x(reinterpret_cast<Word*>(operand.data) + begin / 2) {}
 
-  void ask_ahead() const { prefetch(x, pairs * int(sizeof(Word))); }
+  void ask_ahead(bool to_write) const { prefetch(x, pairs * int(sizeof(Word)), to_write); }
   float even(int i) const { return even_bfloat16(x[i]); }
   float odd(int i) const { return odd_bfloat16(x[i]); }
   void put(int i, float even, float odd, Bits word) const {
@@ -47,11 +47,8 @@ struct Staged {
   Bits* __restrict words;
   Staged(const Operand&, Index, Buffer& x) : evens(x.even), odds(x.odd), words(x.words) {}
 
-  void ask_ahead() const {}
-  bool any_subnormal() const {
-    using fastoptim::FASTOPTIM_ISA::any_subnormal;
-    return any_subnormal(evens, pairs) || any_subnormal(odds, pairs);
-  }
+  void ask_ahead(bool) const {}
+  bool has_subnormal() const { return any_subnormal(evens, pairs) || any_subnormal(odds, pairs); }
   float even(int i) const { return evens[i]; }
   float odd(int i) const { return odds[i]; }
   void put(int i, float even, float odd, Bits word) const {
@@ -78,26 +75,26 @@ struct Tile {
     return S(operands[at], i, x[at]);
   }
 
-  void ask_ahead() const {
-    p.ask_ahead();
-    g.ask_ahead();
-    if (n_states > 0) s0.ask_ahead();
-    if (n_states > 1) s1.ask_ahead();
-    if (n_states > 2) s2.ask_ahead();
+  void ask_ahead(bool to_write) const {
+    p.ask_ahead(to_write);
+    g.ask_ahead(false);
+    if (n_states > 0) s0.ask_ahead(to_write);
+    if (n_states > 1) s1.ask_ahead(to_write);
+    if (n_states > 2) s2.ask_ahead(to_write);
   }
 
   bool any_subnormal_state() const {
-    return (n_states > 0 && s0.any_subnormal()) || (n_states > 1 && s1.any_subnormal()) ||
-           (n_states > 2 && s2.any_subnormal());
+    return (n_states > 0 && s0.has_subnormal()) || (n_states > 1 && s1.has_subnormal()) ||
+           (n_states > 2 && s2.has_subnormal());
   }
 };
 
-// The loop over a tile. The random bits are drawn in it, since the divider is what it waits for. Each
-// operand that is written has a number: the states first, then the parameter.
+// The loop over a tile. The random bits are drawn in it, since the divider is what it waits for.
+// Each operand that is written has a number: the states first, then the parameter.
 //
 // Whatever becomes bfloat16 here must have a lower half of 0 if it is NaN. Arithmetic hands on the
 // NaN it is given, so one from float32 is replaced by one that has. Returns other than 0 if some
-// parameter is NaN, as it is where a state is, and may do so where one is infinite.
+// parameter is NaN, as it is where a state is, and may do so where a pair's sum is infinite.
 template <class Rule, class P, class G, class S>
 inline Bits update_pairs(const Rule rule, float decay, Tile<Rule::n_states, P, G, S> x) {
   constexpr int n_states = Rule::n_states;
@@ -133,9 +130,14 @@ inline Bits update_pairs(const Rule rule, float decay, Tile<Rule::n_states, P, G
 template <template <class, bool> class Rule, class P, class G, class S>
 void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index end) {
   const Rule<float, false> rule(c.rule);
+  [[maybe_unused]] const Rule<float, true> careful(c.rule);
   constexpr int n_states = rule.n_states;
+  const float decay = float(c.decay);
   const Operand* const operands = tensor.operands;
   const std::uint64_t key = mix64(mix64(mix64(c.seed) + c.step) + tensor.number);
+  [[maybe_unused]] const bool looks =
+      looks_for_subnormals<Rule<float, false>>(c) &&
+      (!c.stochastic || operands[2].storage == Storage::float32);
   Buffer x[max_operands];
   for (Index i = begin; i < end; i += tile) {
     const Index n = end - i < tile ? end - i : tile;
@@ -155,17 +157,12 @@ void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index
     }
 
     const Tile<n_states, P, G, S> all(operands, i, x, key);
-    all.ask_ahead();
+    all.ask_ahead(c.cached);
     Bits not_finite = 0;
-    const auto update = [&](const auto& r) { not_finite = update_pairs(r, float(c.decay), all); };
-    // Not in what is rounded at random, where they do not stay.
-    if constexpr (S::floats || P::staged) {
-      const bool subnormals = c.subnormals && n_states > 0 &&
-                              operands[2].storage == Storage::float32 && all.any_subnormal_state();
-      with_rule(rule, c, subnormals, update);
-    } else {
-      update(rule);
-    }
+    // In what is rounded at random they do not stay.
+    if constexpr (S::bfloat16s) not_finite = update_pairs(rule, decay, all);
+    else if (looks && all.any_subnormal_state()) update_pairs(careful, decay, all);
+    else update_pairs(rule, decay, all);
     if constexpr (S::bfloat16s) {
       if (__builtin_expect(not_finite != 0, 0))
         for (int k = 0; k < 2 + n_states; ++k)

@@ -154,9 +154,9 @@ struct RmsPropCentered : RmsProp<T, subnormals> {
   // The average of g is taken off: what is left estimates the variance. Rounding can bring it
   // below zero where the gradient hardly varies; a root of that would be NaN, so 0 is used.
   T variance(T s, T mean) const {
-    const T size = subnormals && mean < 0 ? -mean : mean;  // of which only the square counts
-    const T square = this->corrected(size) * this->corrected(size);
-    const T q = this->corrected(s) - square;
+    // Its square is taken, so its sign may go: `corrected` knows what vanishes of what has none.
+    const T center = this->corrected(subnormals && mean < 0 ? -mean : mean);
+    const T q = this->corrected(s) - center * center;
     return q < 0 ? T(0) : q;
   }
 

@@ -1,5 +1,5 @@
-// decode -> rule -> encode over elements [begin, end) of a tensor: those that are stored as what the
-// rule computes in, and need neither; narrow.hpp has the others.
+// decode -> rule -> encode over elements [begin, end) of a tensor: those that are stored as what
+// the rule computes in, and need neither; narrow.hpp has the others.
 #pragma once
 
 #include "element.hpp"
@@ -36,15 +36,17 @@ inline void update(const Rule& rule, T decay, T* const* x, Index begin, Index n)
 
 template <class T>
 inline bool any_subnormal_state(T* const* x, int n_states, Index begin, Index n) {
-  bool any = false;
-  for (int k = 2; k < 2 + n_states; ++k) any |= any_subnormal(x[k] + begin, n);
-  return any;
+  for (int k = 2; k < 2 + n_states; ++k)
+    if (any_subnormal(x[k] + begin, n)) return true;
+  return false;
 }
 
 // Tiles of what the rule computes in, gathered where it does not lie side by side.
 template <template <class, bool> class Rule, class T>
 void sweep_tiles(const Tensor& tensor, const Coefficients& c, Index begin, Index end) {
   const Rule<T, false> rule(c.rule);
+  const Rule<T, true> careful(c.rule);
+  const bool looks = looks_for_subnormals<Rule<T, false>>(c);
   constexpr int n_operands = 2 + rule.n_states;
   alignas(64) T buffer[n_operands][tile];
   alignas(64) T adjusted[tile];
@@ -57,8 +59,10 @@ void sweep_tiles(const Tensor& tensor, const Coefficients& c, Index begin, Index
       adjust(adjusted, x[1], x[0], c, n);
       x[1] = adjusted;
     }
-    with_rule(rule, c, c.subnormals && any_subnormal_state(x, rule.n_states, 0, n),
-              [&](const auto& r) { update(r, T(c.decay), x, 0, n); });
+    if (looks && any_subnormal_state(x, rule.n_states, 0, n))
+      update(careful, T(c.decay), x, 0, n);
+    else
+      update(rule, T(c.decay), x, 0, n);
     for (int k = 0; k < n_operands; ++k)
       if (k != 1) scatter(tensor, tensor.operands[k], i, n, x[k]);
   }
@@ -73,16 +77,23 @@ void sweep_in_place(const Tensor& tensor, const Coefficients& c, Index begin, In
   const T decay = T(c.decay);
   const auto update_all = [&](const auto& r, Index i, Index stop) {
     for (; prefetches && i + prefetch_elements <= stop; i += prefetch_elements) {
-      for (int k = 0; k < 2 + rule.n_states; ++k) prefetch(x[k] + i, prefetch_elements * int(sizeof(T)));
+      constexpr int bytes = prefetch_elements * int(sizeof(T));
+      for (int k = 0; k < 2 + rule.n_states; ++k) prefetch(x[k] + i, bytes, c.cached && k != 1);
       update(r, decay, x, i, prefetch_elements);
     }
     update(r, decay, x, i, stop - i);
   };
-  if (!c.subnormals) return update_all(rule, begin, end);
-  for (Index i = begin; i < end; i += tile) {
-    const Index n = end - i < tile ? end - i : tile;
-    with_rule(rule, c, any_subnormal_state(x, rule.n_states, i, n),
-              [&](const auto& r) { update_all(r, i, i + n); });
+  if (!looks_for_subnormals<Rule<T, false>>(c)) return update_all(rule, begin, end);
+  // Where there are some, there are more: looking takes as long as it spares, so a few tiles are
+  // then taken unseen. A step where 7 % of the first moments are subnormal: 1.8 times as long as
+  // without any, 2.3 if every tile is looked through.
+  const Rule<T, true> careful(c.rule);
+  for (Index i = begin; i < end;) {
+    const bool found = any_subnormal_state(x, rule.n_states, i, end - i < tile ? end - i : tile);
+    const Index stop = end - i < tile * (found ? 8 : 1) ? end : i + tile * (found ? 8 : 1);
+    if (found) update_all(careful, i, stop);
+    else update_all(rule, i, stop);
+    i = stop;
   }
 }
 

@@ -17,7 +17,7 @@ def number(name: str, value: object, *, low: float = 0.0, below: float = math.in
     if not low <= value < below:  # also refuses NaN
         rule = f"finite and >= {low:g}" if below == math.inf else f"in [{low:g}, {below:g})"
         raise ValueError(f"{name} must be {rule}, got {given!r}")
-    return value
+    return value + 0.0  # -0.0 as 0.0, which the kernels take the sign of for granted
 
 
 def integer(name: str, value: object, *, low: int | None = None, high: int | None = None) -> int:

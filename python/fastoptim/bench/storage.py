@@ -110,8 +110,8 @@ def draw(path: Path, described: dict, row: Row) -> None:
     panel.barh(names, [row.ns(name) for name in names], color="#D55E00", height=0.6)
     panel.axvline(row.ns(ROOF), color="#222222", linestyle="--", label="roof of float32")
     for name in names:
-        panel.annotate(f" {bytes_moved(name):.0f} bytes", (row.ns(name), name), va="center",
-                       fontsize=8)
+        panel.annotate(f"  {bytes_moved(name):.0f} bytes", (0, name), va="center", fontsize=8,
+                       color="white")
     panel.invert_yaxis()
     panel.set_xlabel("ns an element")
     panel.margins(x=0.12)

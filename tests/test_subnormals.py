@@ -102,16 +102,24 @@ def test_the_largest_steps(dtype, rule, factor, eps):
         assert_same(ours.params[0], ours.state[0], expected, s)
 
 
+@pytest.mark.parametrize("stuck", (False, True))
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_negative_zero_is_zero(dtype):
-    """As an option. With a sign, it would show in what is multiplied by it."""
-    p, g = -np.zeros(N, dtype), -np.zeros(N, dtype)
-    ours = fo.Momentum(p, g, beta=-0.0, lr=1.0)
-    ours.state[0]["v"][:] = -np.finfo(dtype).smallest_subnormal
-    s = {"v": ours.state[0]["v"].copy()}
-    expected = OPTIMIZERS["momentum"][1](p.copy(), g, s, 1, beta=0.0, lr=1.0)
-    ours.step()
-    assert_same(p, ours.state[0], expected, s)
+def test_negative_zero_is_zero(dtype, stuck):
+    """As an option. With a sign, it would show in what is multiplied by it or divided."""
+    smallest = np.finfo(dtype).smallest_subnormal
+    for rule, state, (p, g, m), options in [
+        ("momentum", "v", (-0.0, -0.0, -smallest if stuck else -1.0), {"beta": -0.0}),
+        ("adam", "m", (1.0, 0.0, 9 * smallest if stuck else 1.0), {"eps": -0.0}),
+    ]:
+        optimizer, reference = OPTIMIZERS[rule]
+        ours = optimizer(np.full(N, p, dtype), np.full(N, g, dtype), lr=1.0, **options)
+        ours.state[0][state][:] = m
+        s = {name: x.copy() for name, x in ours.state[0].items()}
+        with np.errstate(all="ignore"):
+            expected = reference(np.full(N, p, dtype), np.full(N, g, dtype), s, 1, lr=1.0,
+                                 **{name: abs(value) for name, value in options.items()})
+        ours.step()
+        assert_same_bytes((ours.params[0], ours.state[0]), (expected, s))
 
 
 @pytest.mark.parametrize("isa", fo.build_info()["isa_available"])

@@ -215,11 +215,10 @@ void gather(const std::vector<Rows>& arrays, const Window& window, std::uint64_t
         arrays[a].gather(rows, size, batches[a], at + k, batch_rows);
     }
   };
-  const bool small = bytes < serial_below, medium = !small && bytes < serial_if_asleep_below;
-  const bool asleep = medium && pace.is_slow();
-  // A piece long enough to ask for rows ahead of their copy.
-  parallel_for(count, small || asleep, gather_part, 8 * prefetch_rows);
-  if (medium) pace.job_ended();
+  pace.run(bytes, serial_below, serial_if_asleep_below, [&](bool serial) {
+    // A piece long enough to ask for rows ahead of their copy.
+    parallel_for(count, serial, gather_part, 8 * prefetch_rows);
+  });
 }
 
 // Follows the cycles of the order. A bit a row says which places are filled.

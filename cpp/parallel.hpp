@@ -19,9 +19,14 @@ bool forked() noexcept;
 // size does. So they are left asleep for one, unless such jobs follow each other at once.
 class Pace {
  public:
-  // Whether the last such job ended too long ago.
-  bool is_slow() const noexcept { return now() - end_.load(std::memory_order_relaxed) > awake_for; }
-  void job_ended() noexcept { end_.store(now(), std::memory_order_relaxed); }
+  // Calls job(serial): whether a job of that size is better done by the calling thread alone, as is
+  // a small one always and a medium one if the last such job ended too long ago.
+  template <class Job>
+  void run(Index size, Index small_below, Index medium_below, const Job& job) {
+    const bool small = size < small_below, medium = !small && size < medium_below;
+    job(small || (medium && now() - end_.load(std::memory_order_relaxed) > awake_for));
+    if (medium) end_.store(now(), std::memory_order_relaxed);
+  }
 
  private:
   using Clock = std::chrono::steady_clock;

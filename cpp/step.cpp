@@ -24,17 +24,15 @@ void WorkList::for_elements(Index begin, Index end, const F& f) const noexcept {
 }
 
 void WorkList::run(const Coefficients* groups) noexcept {
-  const bool small = n_elements_ < serial_below;
-  const bool medium = !small && n_elements_ < serial_if_asleep_below;
-  const bool asleep = medium && pace_.is_slow();
   met_subnormals_.store(false, std::memory_order_relaxed);
-  parallel_for(first_block_.back(), small || asleep, [&](Index first, Index last) {
-    const SubnormalFlag flag(met_subnormals_);
-    for_elements(first, last, [&](const Work& work, Index begin, Index end) {
-      work.sweep(work.tensor, groups[work.group], begin, end);
+  pace_.run(n_elements_, serial_below, serial_if_asleep_below, [&](bool serial) {
+    parallel_for(first_block_.back(), serial, [&](Index first, Index last) {
+      const SubnormalFlag flag(met_subnormals_);
+      for_elements(first, last, [&](const Work& work, Index begin, Index end) {
+        work.sweep(work.tensor, groups[work.group], begin, end);
+      });
     });
   });
-  if (medium) pace_.job_ended();
 }
 
 void WorkList::zero_states() const noexcept {

@@ -20,7 +20,6 @@ inline double square_root(double x) { return __builtin_sqrt(x); }
 // Gradient descent.
 template <class T, bool subnormals>
 struct Sgd {
-  using Real = T;
   static constexpr const char* name = "sgd";
   static constexpr int n_states = 0, n_options = 0;
 
@@ -37,7 +36,6 @@ struct Sgd {
 // Momentum: an average (or, with weight 1, a sum) of the gradients (Polyak 1964).
 template <class T, bool subnormals>
 struct Momentum {
-  using Real = T;
   static constexpr const char* name = "momentum";
   static constexpr int n_states = 1, n_options = 4;
 
@@ -80,7 +78,6 @@ struct Nesterov : Momentum<T, subnormals> {
 // other is 0 or 1, which changes no bit. With momentum, rate is applied to the velocity.
 template <class T, bool subnormals>
 struct RmsProp {
-  using Real = T;
   static constexpr const char* name = "rmsprop";
   static constexpr int n_states = 1, n_options = 5;
 
@@ -185,7 +182,6 @@ struct RmsPropCenteredMomentum : RmsPropCentered<T, subnormals> {
 // Adam (Kingma & Ba 2015). The bias corrections lie in rate and correction.
 template <class T, bool subnormals>
 struct Adam {
-  using Real = T;
   static constexpr const char* name = "adam";
   static constexpr int n_states = 2, n_options = 3;
 

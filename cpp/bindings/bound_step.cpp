@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "../dispatch.hpp"
+#include "gil.hpp"
 
 namespace fastoptim {
 namespace {
@@ -282,7 +283,7 @@ void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
   if (work_.n_elements() < keep_gil_below) {
     work_.run(coefficients_.data());
   } else {
-    py::gil_scoped_release release;
+    const ReleaseGil released;
     work_.run(coefficients_.data());
   }
   ++t_;  // here and not in Python, where an interrupt could come between

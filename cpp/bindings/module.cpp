@@ -11,6 +11,7 @@
 #include "../roof.hpp"
 #include "arrays.hpp"
 #include "bound_step.hpp"
+#include "gil.hpp"
 #include "shuffler.hpp"
 
 namespace fastoptim {
@@ -59,7 +60,7 @@ void ewma(const py::object& x_object, const py::object& out_object, int axis, do
                     make_layout({int(extents.size()), extents.data()},
                                 {{strides[0].data(), x.itemsize()},
                                  {strides[1].data(), x.itemsize()}})};
-  py::gil_scoped_release release;
+  const ReleaseGil released;
   run_ewma(arrays, storage, beta, bias_correction);
 }
 
@@ -74,6 +75,10 @@ PyObject* run_step(PyObject* self, PyObject* const* args, Py_ssize_t n_args) {
     if (!value.holder_constructed()) throw py::type_error("Step.__init__ must be called first");
     value.value_ptr<BoundStep>()->run(args[0], args[1], args[2]);
     return py::none().release().ptr();
+#ifdef __GLIBCXX__
+  } catch (abi::__forced_unwind&) {
+    throw;  // the end of the thread, which must go on
+#endif
   } catch (...) {
     py::detail::try_translate_exceptions();
     return nullptr;
@@ -136,7 +141,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
            py::arg("dtype"), py::arg("n_states"), py::arg("n"), py::kw_only(),
            py::arg("stagger") = Roof::best_stagger, py::arg("huge_pages") = true)
       .def("run", &Roof::run, py::arg("passes") = 1, py::arg("serial") = false,
-           py::call_guard<py::gil_scoped_release>());
+           py::call_guard<ReleaseGil>());
 
   bind_shuffler(m);
 

@@ -9,6 +9,7 @@
 #include "../cursor.hpp"
 #include "../parallel.hpp"
 #include "arrays.hpp"
+#include "gil.hpp"
 
 namespace fastoptim {
 namespace {
@@ -25,7 +26,7 @@ Rows rows_of(const py::array& array, int axis) {
 Positions rows(const Permutation& order, std::uint64_t first, Index count) {
   Positions result(count);
   auto* out = reinterpret_cast<std::uint64_t*>(data_of(result));
-  py::gil_scoped_release release;
+  const ReleaseGil released;
   parallel_for(count, count < serial_below, [&](Index begin, Index end) {
     order.rows(first + std::uint64_t(begin), end - begin, out + begin);
   });
@@ -37,7 +38,7 @@ template <class F>
 void replace(Positions& positions, const F& f) {
   auto* x = reinterpret_cast<std::uint64_t*>(data_of(positions));
   const Index count = Index(positions.size());
-  py::gil_scoped_release release;
+  const ReleaseGil released;
   parallel_for(count, count < serial_below,
                [&](Index begin, Index end) { f(x + begin, end - begin); });
 }
@@ -96,7 +97,7 @@ class Batches {
   std::unique_lock<std::mutex> locked() {
     std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (!lock) {
-      py::gil_scoped_release release;
+      const ReleaseGil released;
       lock.lock();
     }
     return lock;
@@ -107,7 +108,7 @@ class Batches {
     const Samples samples = cursor_.samples();
     Batch buffers;
     if (loader_) {
-      py::gil_scoped_release release;
+      const ReleaseGil released;
       buffers = loader_->take(request(samples));
       for (Index ahead = 1; ahead <= prefetch_ && cursor_.has(ahead); ++ahead)
         loader_->prefetch(request(cursor_.samples(ahead)));
@@ -229,7 +230,7 @@ void bind_shuffler(py::module_& m) {
           all.push_back(rows_of(arrays[k], axis));
         }
         const Written apart(std::move(regions));
-        py::gil_scoped_release release;
+        const ReleaseGil released;
         shuffle(all, order);
       },
       py::arg("arrays"), py::arg("axis"), py::arg("order"));

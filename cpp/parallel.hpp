@@ -11,12 +11,21 @@ namespace fastoptim {
 int num_threads() noexcept;
 void set_num_threads(int n) noexcept;
 
+// How many forks lie between the process that loaded this code and the one that asks. Whatever a
+// thread may hold at a fork (a lock, a turn, a thread of its own) is kept with this number: where
+// the number has grown since, the holder does not exist in this process. Cheaper to ask than getpid.
+unsigned forks() noexcept;
+
 // Threads do not survive a fork, and the children of one process together would start more than
 // there are processors. So a forked child runs serially, for good.
-bool forked() noexcept;
+inline bool forked() noexcept { return forks() > 0; }
 
-// Threads sleep some 20 us after their last job, and waking them takes longer than a job of medium
-// size does. So they are left asleep for one, unless such jobs follow each other at once.
+// How long threads stay awake after a job, for the next one: it covers the time between the steps of
+// a tight loop, and is over before others miss the processor.
+constexpr std::chrono::microseconds awake_for{20};
+
+// Waking threads that sleep takes longer than a job of medium size does. So they are left asleep for
+// one, unless such jobs follow each other at once.
 class Pace {
  public:
   // Calls job(serial): whether a job of that size is better done by the calling thread alone, as is
@@ -31,18 +40,19 @@ class Pace {
  private:
   using Clock = std::chrono::steady_clock;
   static Clock::duration now() noexcept { return Clock::now().time_since_epoch(); }
-  static constexpr std::chrono::microseconds awake_for{20};
 
   std::atomic<Clock::duration> end_{Clock::duration::zero()};
 };
 
 using Body = void (*)(const void* context, Index begin, Index end);
-void parallel_for(Index n, bool serial, Index grain, Body body, const void* context);
+void parallel_for(Index n, bool serial, Index grain, Body body, const void* context) noexcept;
 
 // Calls f(begin, end) on pieces that together make [0, n), no smaller than the grain unless a share
-// ends; on the calling thread alone if serial. f must not throw.
+// ends; on the calling thread alone if serial. f must not throw. All threads round and flush as the
+// calling one does. Allocates nothing but for new threads, and does without those that cannot be
+// had.
 template <class F>
-void parallel_for(Index n, bool serial, const F& f, Index grain = 1) {
+void parallel_for(Index n, bool serial, const F& f, Index grain = 1) noexcept {
   parallel_for(
       n, serial, grain,
       [](const void* context, Index begin, Index end) {

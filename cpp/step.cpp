@@ -24,6 +24,7 @@ void WorkList::for_elements(Index begin, Index end, const F& f) const noexcept {
 }
 
 void WorkList::run(const Coefficients* groups) noexcept {
+  looked_for_subnormals_ = groups[0].subnormals;
   met_subnormals_.store(false, std::memory_order_relaxed);
   pace_.run(n_elements_, serial_below, serial_if_asleep_below, [&](bool serial) {
     parallel_for(first_block_.back(), serial, [&](Index first, Index last) {

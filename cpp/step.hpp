@@ -4,6 +4,7 @@
 #include <atomic>
 #include <vector>
 
+#include "float_control.hpp"
 #include "kernels/kernels.hpp"
 #include "parallel.hpp"
 
@@ -41,9 +42,15 @@ class WorkList {
 
   void run(const Coefficients* groups) noexcept;
 
-  // Whether the last run calculated with subnormal numbers, so that the next may find some in the
-  // states; before the first run it may, too.
-  bool met_subnormals() const { return met_subnormals_; }
+  // Whether the next run is to look for subnormal numbers in the states: the last one calculated
+  // with some; before the first run there may be some, too. What is done about them holds for the
+  // usual rounding only, and where they are flushed to zero they cost nothing.
+  bool expects_subnormals() const noexcept {
+    return met_subnormals_.load(std::memory_order_relaxed) && is_float_control_usual();
+  }
+
+  // Whether the last run was told to look for them: for tests.
+  bool looked_for_subnormals() const noexcept { return looked_for_subnormals_; }
 
   // Zeroes the states, each part by the thread that a step will give it to, so that its memory
   // lies close to that thread's processor. They must be contiguous.
@@ -58,6 +65,7 @@ class WorkList {
   std::vector<Index> first_block_{0};  // of each tensor, and the end
   Index n_elements_ = 0;
   std::atomic<bool> met_subnormals_{true};
+  bool looked_for_subnormals_ = false;
   Pace pace_;
 };
 

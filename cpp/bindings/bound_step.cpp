@@ -27,17 +27,29 @@ constexpr Index keep_gil_below = 4096;
 
 }  // namespace
 
-// One thread at a time; the others are told so, since waiting would hide the mistake.
+// One thread at a time; the others are told so, since waiting would hide the mistake. A thread that
+// held the turn at a fork does not exist in the child, which goes on from what it left: nothing is
+// wrong with that unless it was writing.
 class BoundStep::Turn {
  public:
-  explicit Turn(std::atomic<bool>& busy) : busy_(busy) {
-    if (busy_.exchange(true)) refuse_another_thread();
+  explicit Turn(BoundStep& step, bool mends = false) : holder_(step.holder_) {
+    const unsigned own = forks() + 1;
+    unsigned holder = 0;
+    while (!holder_.compare_exchange_strong(holder, own))
+      if (holder == own) refuse_another_thread();
+    if (step.writing_ && !mends) {
+      holder_ = 0;
+      throw std::runtime_error(
+          "an optimizer must be whole, got one whose step or load was cut off halfway (by a fork "
+          "while another thread was in it): write saved values into its parameters and call "
+          "load_state_dict, or make a new optimizer");
+    }
   }
-  ~Turn() { busy_ = false; }
+  ~Turn() { holder_ = 0; }
   Turn(const Turn&) = delete;
 
  private:
-  std::atomic<bool>& busy_;
+  std::atomic<unsigned>& holder_;
 };
 
 BoundStep::Array::Array(py::array x, std::string name)
@@ -145,12 +157,12 @@ BoundStep::Group BoundStep::changed_group(std::size_t index, const py::tuple& ru
 }
 
 void BoundStep::set_rule(std::size_t index, const py::tuple& rule) {
-  const Turn turn(busy_);
+  const Turn turn(*this);
   groups_[index] = changed_group(index, rule);
 }
 
 void BoundStep::set_rounding(bool stochastic, std::uint64_t seed) {
-  const Turn turn(busy_);
+  const Turn turn(*this);
   stochastic_ = stochastic;
   seed_ = seed;
 }
@@ -198,7 +210,7 @@ void BoundStep::prepare(Index t, py::handle lr) {
     Coefficients& c = coefficients_[k];  // of this step only: a refused one may leave them behind
     c = {group.maximize, group.decoupled ? 0 : group.weight_decay,
          group.decoupled ? 1 - rate * group.weight_decay : 1, {}, stochastic_, seed_,
-         std::uint64_t(t), work_.met_subnormals(), work_.n_elements() < cached_below};
+         std::uint64_t(t), work_.expects_subnormals(), work_.n_elements() < cached_below};
     group.rule->coefficients(group.options, double(t), rate, c.rule);
     const auto fits = [&](double x) {
       return group.in_float32 ? std::isfinite(float(x)) : std::isfinite(x);
@@ -220,6 +232,8 @@ void BoundStep::take(py::handle grads) {
   // All of them first: what runs in a __dlpack__ must not come between a check and its use.
   for (std::size_t i = 0; i < items_.size(); ++i)
     fresh_.push_back({as_array(list[i], items_[i].arrays[1].label), {}, false});
+  // Such a __dlpack__ may have forked, and the child have taken another step in it.
+  if (fresh_.size() != items_.size()) refuse_another_thread();
 }
 
 void BoundStep::check(const Item& item, Fresh& grad) const {
@@ -239,7 +253,7 @@ void BoundStep::check(const Item& item, Fresh& grad) const {
 }
 
 void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
-  const Turn turn(busy_);
+  const Turn turn(*this);
   const bool given = !grads.is_none();
 
   // Let go of at the end: the optimizer keeps no gradient alive.
@@ -247,6 +261,7 @@ void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
     std::vector<Fresh>& list;
     ~Cleared() { list.clear(); }
   } const cleared{fresh_};
+  fresh_.clear();  // of a step that a fork cut off
   if (given) take(grads);
 
   if (!t.is_none() && t.cast<Index>() != t_) refuse_another_thread();
@@ -283,14 +298,19 @@ void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
   if (work_.n_elements() < keep_gil_below) {
     work_.run(coefficients_.data());
   } else {
-    const ReleaseGil released;
-    work_.run(coefficients_.data());
+    // Changed with the GIL held, so that a fork from Python does not come between.
+    writing_ = true;
+    {
+      const ReleaseGil released;
+      work_.run(coefficients_.data());
+    }
+    writing_ = false;
   }
   ++t_;  // here and not in Python, where an interrupt could come between
 }
 
 py::tuple BoundStep::snapshot(const py::sequence& arrays) {
-  const Turn turn(busy_);
+  const Turn turn(*this);
   constexpr int keep_order = 2;  // NPY_KEEPORDER
   py::list copies;
   for (py::handle x : arrays) {
@@ -303,16 +323,18 @@ py::tuple BoundStep::snapshot(const py::sequence& arrays) {
 
 void BoundStep::restore(Index t, const py::sequence& rules, const py::sequence& copies,
                         bool stochastic, std::uint64_t seed) {
-  const Turn turn(busy_);
+  const Turn turn(*this, true);
   std::vector<Group> groups;
   for (py::handle rule : rules)
     groups.push_back(changed_group(groups.size(), rule.cast<py::tuple>()));
   // NumPy's C function: its copyto asks a Python one first, where an interrupt could come.
   const auto copy = py::detail::npy_api::get().PyArray_CopyInto_;
+  writing_ = true;  // for good, should a copy fail: until the next one that does not
   for (py::handle pair : copies) {
     const auto [to, from] = pair.cast<std::pair<py::array, py::array>>();
     if (copy(to.ptr(), from.ptr()) < 0) throw py::error_already_set();
   }
+  writing_ = false;
   groups_ = std::move(groups);
   stochastic_ = stochastic;
   seed_ = seed;

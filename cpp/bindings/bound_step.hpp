@@ -25,7 +25,8 @@ class BoundStep {
   // Takes a step. lr: a float for all groups, or a sequence with one for each. grads: a sequence
   // in the tensors' order, or None for bound ones. t: the steps taken when lr was read off a
   // schedule, else None. Everything is checked before the first byte changes. RuntimeError if
-  // another thread is stepping, or has stepped since t.
+  // another thread is stepping, or has stepped since t; or, in a forked child, if one was stepping
+  // at the fork, until restore() is called.
   void run(py::handle lr, py::handle grads, py::handle t);
 
   // Replaces a group's options; the kernel stays.
@@ -46,6 +47,7 @@ class BoundStep {
                std::uint64_t seed);
 
   Index t() const { return t_; }  // steps taken
+  bool looked_for_subnormals() const { return work_.looked_for_subnormals(); }
 
  private:
   class Turn;
@@ -107,7 +109,8 @@ class BoundStep {
   bool stochastic_ = false;
   std::uint64_t seed_ = 0;
   std::atomic<Index> t_;
-  std::atomic<bool> busy_{false};
+  std::atomic<unsigned> holder_{0};  // of the turn: how many forks there had been, plus 1
+  bool writing_ = false;  // parameters or states; what is cut off then, as by a fork, is torn
 };
 
 }  // namespace fastoptim

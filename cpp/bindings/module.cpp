@@ -109,7 +109,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def("snapshot", &BoundStep::snapshot, py::arg("arrays"))
       .def("restore", &BoundStep::restore, py::arg("t"), py::arg("rules"),
            py::arg("copies"), py::arg("stochastic"), py::arg("seed"))
-      .def_property_readonly("t", &BoundStep::t);
+      .def_property_readonly("t", &BoundStep::t)
+      .def_property_readonly("looked_for_subnormals", &BoundStep::looked_for_subnormals);
   step.attr("run") = py::reinterpret_steal<py::object>(
       PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(step.ptr()), &run_method));
 

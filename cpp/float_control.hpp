@@ -1,0 +1,57 @@
+// How a thread's floating-point unit rounds, and whether it flushes subnormal numbers to zero.
+//
+// Each thread has bits of its own for that, which torch.set_flush_denormal or fesetround change for
+// their caller alone. A result must not depend on which thread computed it, so a job runs under the
+// bits of the thread that it came from.
+#pragma once
+
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#elif !defined(__aarch64__)
+#include <cfenv>
+#endif
+
+namespace fastoptim {
+
+#if defined(__SSE2__)
+
+// All of MXCSR but its flags, which tell what has happened.
+constexpr unsigned float_flags = 0x3f;
+inline unsigned float_control() noexcept { return _mm_getcsr() & ~float_flags; }
+inline void set_float_control(unsigned bits) noexcept {
+  // Writing the register costs more than reading it.
+  if (float_control() != bits) _mm_setcsr(bits);
+}
+
+// To nearest, and with subnormal numbers as they are.
+inline bool is_float_control_usual() noexcept {
+  constexpr unsigned flush_to_zero = 0x8000, denormals_are_zero = 0x40, rounding = 0x6000;
+  return (_mm_getcsr() & (flush_to_zero | denormals_are_zero | rounding)) == 0;
+}
+
+#elif defined(__aarch64__)
+
+inline unsigned long float_control() noexcept {
+  unsigned long bits;
+  asm volatile("mrs %0, fpcr" : "=r"(bits));
+  return bits;
+}
+inline void set_float_control(unsigned long bits) noexcept {
+  if (float_control() != bits) asm volatile("msr fpcr, %0" : : "r"(bits));
+}
+inline bool is_float_control_usual() noexcept {
+  constexpr unsigned long flush_to_zero = 1ul << 24, rounding = 3ul << 22;
+  return (float_control() & (flush_to_zero | rounding)) == 0;
+}
+
+#else
+
+inline int float_control() noexcept { return std::fegetround(); }
+inline void set_float_control(int bits) noexcept { std::fesetround(bits); }
+inline bool is_float_control_usual() noexcept { return std::fegetround() == FE_TONEAREST; }
+
+#endif
+
+using FloatControl = decltype(float_control());
+
+}  // namespace fastoptim

@@ -1,20 +1,13 @@
 #include "batch_loader.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
+#include <exception>
 
 #include "memory.hpp"
 
 namespace fastoptim {
 namespace {
-
-// Forks between this process and the first one: cheaper to ask for, batch by batch, than getpid.
-std::atomic<unsigned> forks{0};
-
-[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, [] { ++forks; });
 
 void run(std::mutex& mutex, std::condition_variable& changed, const bool& stop,
          std::deque<std::packaged_task<Batch()>>& jobs) {
@@ -119,7 +112,7 @@ BatchLoader::BatchLoader(std::vector<Rows> arrays, std::vector<Rows> mapped,
 }
 
 BatchLoader::~BatchLoader() {
-  if (forks == born_)
+  if (forks() == born_)
     stop();
   else
     (void)shared_.release();
@@ -128,7 +121,7 @@ BatchLoader::~BatchLoader() {
 void BatchLoader::start() {
   shared_ = std::make_unique<Shared>();
   if (!mapped_.empty()) shared_->read_ahead = std::make_unique<ReadAhead>(mapped_);
-  born_ = forks;
+  born_ = forks();
 }
 
 void BatchLoader::stop() noexcept {
@@ -144,7 +137,7 @@ void BatchLoader::stop() noexcept {
 // A forked child has the parent's locks as they were, perhaps locked, and none of its threads.
 // What they guard is left alone, for ever, and made anew.
 void BatchLoader::leave_parent() {
-  if (forks == born_) return;
+  if (forks() == born_) return;
   for (Pending& pending : pending_) new std::future<Batch>(std::move(pending.batch));
   pending_.clear();
   (void)shared_.release();
@@ -200,10 +193,16 @@ Batch BatchLoader::take(const Request& request) {
   return batch;
 }
 
-void BatchLoader::prefetch(const Request& request) {
+// Only a wish: without memory or a thread, the batch is gathered when it is taken.
+void BatchLoader::prefetch(const Request& request) try {
   leave_parent();
   for (const Pending& pending : pending_)
     if (pending.request == request) return;
+  // Before anything is asked of it.
+  if (!shared_->thread.joinable())
+    shared_->thread = std::thread([shared = shared_.get()] {
+      run(shared->mutex, shared->changed, shared->stop, shared->jobs);
+    });
   // The buffers are taken here, so that the thread never holds a pool's lock.
   std::packaged_task<Batch()> ahead([this, request, batch = buffers(), order = order_of(request),
                                      read_ahead = shared_->read_ahead.get()]() mutable {
@@ -211,15 +210,15 @@ void BatchLoader::prefetch(const Request& request) {
     return std::move(batch);
   });
   pending_.push_back({request, ahead.get_future()});
-  {
+  try {
     const std::lock_guard<std::mutex> lock(shared_->mutex);
     shared_->jobs.push_back(std::move(ahead));
+  } catch (...) {
+    pending_.pop_back();
+    throw;
   }
-  if (!shared_->thread.joinable())
-    shared_->thread = std::thread([shared = shared_.get()] {
-      run(shared->mutex, shared->changed, shared->stop, shared->jobs);
-    });
   shared_->changed.notify_one();
+} catch (const std::exception&) {
 }
 
 }  // namespace fastoptim

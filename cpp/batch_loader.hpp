@@ -69,7 +69,8 @@ class BatchLoader {
 
   // The batch, from the background if it was asked for there, in this order; else gathered now.
   Batch take(const Request& request);
-  // Asks the background thread for a batch, unless it was asked for.
+  // Asks the background thread for a batch, unless it was asked for. Does without one that cannot
+  // be started.
   void prefetch(const Request& request);
 
  private:

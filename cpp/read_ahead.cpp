@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <system_error>
+#include <exception>
 
 namespace fastoptim {
 namespace {
@@ -87,7 +87,7 @@ void ReadAhead::enter(const RowOrder& order, const Window& window) {
   next_ = pages_of(order, window.number + 1, window.block_rows);
   try {
     reading_next_ = std::async(std::launch::async, [this] { read(next_.ranges); });
-  } catch (const std::system_error&) {  // no thread to be had: read when it is needed
+  } catch (const std::exception&) {  // no thread or memory to be had: read when it is needed
     next_.ranges.clear();
   }
 }

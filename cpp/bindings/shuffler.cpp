@@ -186,6 +186,7 @@ void bind_shuffler(py::module_& m) {
            })
       .def("positions_of",
            [](const Permutation& order, Positions positions) {
+             order.positions_of(nullptr, 0);  // makes its table: a job must not, as it may throw
              replace(positions, [&](auto* x, Index n) { order.positions_of(x, n); });
              return positions;
            })

@@ -10,13 +10,16 @@ namespace {
 // What every rule does to the gradient before it: g = -g, then g = g + l2*p.
 template <class T>
 void adjust(T* adjusted, const T* g, const T* __restrict p, const Coefficients& c, Index n) {
-  const T sign = c.maximize ? T(-1) : T(1), l2 = T(c.l2);
+  // The sign as a bit: a product would flush subnormal numbers to zero in the mode that does.
+  const auto sign = c.maximize ? sign_mask<T> : 0;
+  const auto signed_g = [=](Index i) { return __builtin_bit_cast(T, pattern(g[i]) ^ sign); };
+  const T l2 = T(c.l2);
   if (c.l2 != 0) {
 #pragma omp simd
-    for (Index i = 0; i < n; ++i) adjusted[i] = sign * g[i] + l2 * p[i];
+    for (Index i = 0; i < n; ++i) adjusted[i] = signed_g(i) + l2 * p[i];
   } else {
 #pragma omp simd
-    for (Index i = 0; i < n; ++i) adjusted[i] = sign * g[i];
+    for (Index i = 0; i < n; ++i) adjusted[i] = signed_g(i);
   }
 }
 

@@ -61,6 +61,161 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
     assert out.strip() == "[-1.0, 0.0, 1.0, 2.0]"
 
 
+# A thread is in a call of the optimizer, or out of it for a moment, when the process forks.
+FORK = """
+import os, sys, threading, time, numpy as np, fastoptim as fo
+p, g = np.zeros(20_000_000, np.float32), np.ones(20_000_000, np.float32)
+opt = fo.Adam(p, lr=1.0)
+opt.step(g)
+saved, values = opt.state_dict(), p.copy()
+def fork_during(call, children):
+    found = []
+    def work():
+        while len(found) < children:
+            call()
+    thread = threading.Thread(target=work)
+    thread.start()
+    while len(found) < children:
+        time.sleep(0.003)
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                answer = in_child()
+            except BaseException as error:
+                answer = repr(error)
+            os.write(write, answer.encode())
+            os._exit(0)
+        os.close(write)
+        found.append(os.read(read, 1000).decode())
+        os.close(read)
+        os.waitpid(child, 0)
+    thread.join()
+    return found
+"""
+
+
+def test_a_fork_during_a_step_leaves_an_optimizer_that_can_be_loaded():
+    out = run(FORK + """
+def in_child():
+    refused = []
+    for call in (lambda: opt.step(g), opt.state_dict, lambda: opt.step(g)):
+        try:
+            call()
+        except RuntimeError as error:
+            refused.append(str(error))
+    again = fo.Adam(p.copy(), lr=1.0)  # a new one goes without more
+    again.step(g)
+    p[:] = values
+    opt.load_state_dict(saved)
+    opt.step(g)
+    assert opt.t == 2 and (p == p[0]).all() and abs(p[0] + 2) < 1e-6, p
+    return f"{len(refused)} {refused and refused[0]}"
+print(*fork_during(lambda: opt.step(g), 8), sep="\\n")
+assert (p == p[0]).all()
+""")
+    refused = [line for line in out.splitlines() if line != "0 []"]
+    assert refused, "no fork came during a step: the test shows nothing"
+    assert set(refused) == {
+        "3 an optimizer must be whole, got one whose step or load was cut off halfway (by a fork "
+        "while another thread was in it): write saved values into its parameters and call "
+        "load_state_dict, or make a new optimizer"}
+
+
+@pytest.mark.parametrize("call", ("opt.state_dict()", "opt.step([Slow()])"))
+def test_a_fork_during_what_writes_nothing_lets_the_child_step(call):
+    out = run(FORK + f"""
+class Slow:  # a gradient that takes its time to say what it is
+    def __dlpack__(self, **options):
+        time.sleep(0.01)
+        raise ValueError("no more")
+    def __dlpack_device__(self):
+        return 1, 0
+def call():
+    try:
+        {call}
+    except ValueError as error:
+        assert "no more" in str(error)
+def in_child():
+    opt.state_dict()
+    opt.step(g)
+    assert opt.t == 2 and (p == p[0]).all() and abs(p[0] + 2) < 1e-6, p
+    return "stepped"
+print(*fork_during(call, 8))
+""")
+    assert out.split() == ["stepped"] * 8
+
+
+def test_a_gradient_that_forks_and_steps_in_the_child_is_refused_there():
+    out = run("""
+import os, numpy as np, fastoptim as fo
+p, q, g = np.zeros(3), np.zeros(3), np.ones(3)
+opt = fo.SGD([p, q], lr=1.0)
+class Forks:
+    def __dlpack__(self, **options):
+        global child
+        child = os.fork()
+        if not child:
+            opt.step([g, g])
+        return g.__dlpack__()
+    def __dlpack_device__(self):
+        return 1, 0
+try:
+    opt.step([g, Forks()])
+except RuntimeError as error:
+    assert "one thread at a time" in str(error), error
+    os._exit(opt.t + 10)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), opt.t)
+""")
+    assert out.split() == ["11", "1"]
+
+
+# What a daemon thread may be in when the interpreter ends, and what it needs.
+CALLS = {
+    "step": "opt.step()",
+    "step with gradients": "opt.step([g])",
+    "first step": "fo.Adam(p, g).step()",
+    "state_dict": "opt.state_dict()",
+    "load_state_dict": "opt.load_state_dict(saved)",
+    "functional": "fo.functional.sgd_(p, g, lr=1e-3)",
+    "ewma": "fo.ewma(x, beta=0.9, axis=1)",
+    "batches": "for batch in batches: pass",
+    "prefetched batches": "for batch in ahead: pass",
+    "new batches": "next(iter(fo.MiniBatches(x, batch_size=64, prefetch=1)))",
+    "shuffle_": "fo.shuffle_(x, seed=1)",
+    "permutation": "order[:]",
+    "permutation at": "order[rows]",
+    "permutation index": "order.index_of(rows)",
+    "roof": "roof.run()",
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_daemon_thread_in_a_call_does_not_end_the_exit(call):
+    for delay in (0.05, 0.07):
+        done = subprocess.run([sys.executable, "-c", f"""
+import sys, threading, time, numpy as np, fastoptim as fo
+p, g = np.ones(300_000, np.float32), np.full(300_000, 0.5, np.float32)
+opt = fo.Adam(p, g)
+saved = opt.state_dict()
+x = np.ones((20_000, 30), np.float32)
+batches = fo.MiniBatches(x, batch_size=5000)
+ahead = fo.MiniBatches(x, batch_size=5000, prefetch=2)
+order = fo.Permutation(300_000)
+rows = order[:]
+roof = fo._core.Roof("float32", 2, 1_000_000)
+started = threading.Event()
+def work():
+    while True:
+        {CALLS[call]}
+        started.set()
+threading.Thread(target=work, daemon=True).start()
+assert started.wait(30)
+time.sleep({delay})
+"""], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_two_threads_on_one_optimizer_never_tear_it():
     p, g = np.ones(LARGE), np.full(LARGE, 0.5)
     optimizer = fo.Adam(p, g)

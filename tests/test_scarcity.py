@@ -26,6 +26,9 @@ def test_a_step_goes_on_with_the_threads_that_can_be_had(interposed):  # noqa: F
 fo.set_num_threads(3)
 p, g = np.zeros(1_000_000), np.ones(1_000_000)
 opt = fo.SGD(p, g, lr=1.0)
+opt.step()
+if n_workers() == 0:
+    sys.exit()  # a build without threads
 for refuse in (True, False):
     refuse_threads(refuse)
     fo.set_num_threads(6)

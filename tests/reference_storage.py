@@ -2,7 +2,7 @@
 
 A codec is a pair: `decode` gives float32, `encode` takes float32 and `draws`, a function from a
 number of bits to an integer of so many random bits for each element, or None to round to
-nearest. `step` makes a low-precision step of any rule in reference.py: decode, the rule in
+nearest. `step` makes a low-precision step of any rule in fastoptim.reference: decode, the rule in
 float32, encode.
 """
 

@@ -166,7 +166,7 @@ def digest(results):
 @pytest.mark.parametrize("isa", fo.build_info()["isa_available"])
 def test_all_instruction_sets(isa):
     done = subprocess.run(
-        [sys.executable, "-c", "import test_averages as test; print(test.digest(test.all_results()))"],
+        [sys.executable, "-c", "from test_averages import *; print(digest(all_results()))"],
         cwd=Path(__file__).parent, check=True, capture_output=True, text=True,
         env={**os.environ, "FASTOPTIM_ISA": isa, "FASTOPTIM_NUM_THREADS": "2"},
     )

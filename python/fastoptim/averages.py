@@ -24,9 +24,9 @@ def ewma(x, beta=0.9, *, bias_correction=True, axis=0, out=None):
         w = beta*w + (1 - beta)
         y = v/w                            with bias correction, else y = v
 
-    So float32 series are averaged in float64 and each y is rounded once, and w, the sum of the
-    weights, stands for 1 - beta**t: the average of a constant is that constant, however near to
-    1 beta is.
+    So float32 series are averaged in float64, and each y is rounded once. w, the sum of the
+    weights, stands for 1 - beta**t: however near beta is to 1, the average of a constant is that
+    constant, in float64 to about 1e-12.
 
     Args:
         x: float32 or float64 array of any shape and layout; time runs along `axis`.

@@ -7,8 +7,8 @@ A rule takes a parameter `p`, its gradient `g` (arrays of one dtype), its states
 before the first step, which the step updates) and the count `t` of this step, from 1; it returns
 the new parameter. Options are Python numbers. What is computed from them alone is computed in
 float64, and rounded once to the array's dtype where it meets an array, as NumPy does with Python
-floats; every operation on arrays is in their dtype and rounds once, in the order in which it is
-written.
+floats (not with its own float64, which would make float64 of all: hence math.sqrt). Every
+operation on arrays is in their dtype and rounds once, in the order in which it is written.
 
 >>> import numpy as np, fastoptim as fo
 >>> p, s = np.array([1.0, 2.0], np.float32), {}
@@ -22,7 +22,7 @@ written.
 True
 """
 
-from math import sqrt
+import math
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def momentum(p, g, s, t, *, lr=1e-2, beta=0.9, dampening=None, dampen_first=True
              nesterov=False, bias_correction=False, **shared):
     """Momentum. `weight` is that of the gradient; t + 1 counts the look-ahead of nesterov."""
     p, g = prepare(p, g, lr, **shared)
-    v = s.get("v", np.zeros_like(p))
+    v = s.get("v", 0.0)
     weight = 1 - beta
     if dampening is not None:
         weight = 1 if t == 1 and not dampen_first else 1 - dampening
@@ -72,11 +72,10 @@ def rmsprop(p, g, s, t, *, lr=1e-3, beta=0.9, eps=1e-8, centered=False, momentum
     else the root is corrected.
     """
     p, g = prepare(p, g, lr, **shared)
-    zero = np.zeros_like(p)
     total = 1 - beta**t if bias_correction else 1.0
-    square = s["s"] = beta * s.get("s", zero) + (1 - beta) * (g * g)
+    square = s["s"] = beta * s.get("s", 0.0) + (1 - beta) * (g * g)
     if centered:
-        mean = s["mean"] = beta * s.get("mean", zero) + (1 - beta) * g
+        mean = s["mean"] = beta * s.get("mean", 0.0) + (1 - beta) * g
         if bias_correction:
             square, mean = square * (1 / total), mean * (1 / total)
         square = np.maximum(square - mean * mean, 0)
@@ -85,12 +84,12 @@ def rmsprop(p, g, s, t, *, lr=1e-3, beta=0.9, eps=1e-8, centered=False, momentum
 
     root = np.sqrt(square + eps) if eps_inside_sqrt else np.sqrt(square)
     if bias_correction and not centered and not eps_inside_sqrt:
-        root = root * (1 / sqrt(total))
+        root = root * (1 / math.sqrt(total))
     if not eps_inside_sqrt:
         root = root + eps
 
     if momentum:
-        velocity = s["velocity"] = momentum * s.get("velocity", zero) + g / root
+        velocity = s["velocity"] = momentum * s.get("velocity", 0.0) + g / root
         return p - lr * velocity
     return p - lr * g / root
 
@@ -99,14 +98,14 @@ def adam(p, g, s, t, *, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, amsgrad=False, **
     """Adam. With amsgrad, s["v_max"] stands in place of v in the last line."""
     p, g = prepare(p, g, lr, **shared)
     beta1, beta2 = betas
-    m, v = (s.get(name, np.zeros_like(p)) for name in ("m", "v"))
+    m, v = s.get("m", 0.0), s.get("v", 0.0)
 
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
     s["m"], s["v"] = m, v
     if amsgrad:
-        v = s["v_max"] = np.maximum(s.get("v_max", np.zeros_like(p)), v)
-    return p - lr / (1 - beta1**t) * m / (np.sqrt(v) * (1 / sqrt(1 - beta2**t)) + eps)
+        v = s["v_max"] = np.maximum(s.get("v_max", 0.0), v)
+    return p - lr / (1 - beta1**t) * m / (np.sqrt(v) * (1 / math.sqrt(1 - beta2**t)) + eps)
 
 
 def adamw(p, g, s, t, *, weight_decay=1e-2, **options):

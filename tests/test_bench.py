@@ -123,4 +123,4 @@ def test_the_storage_table(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr("fastoptim.bench.machine.available_memory", lambda: 10**6)
     assert cli.main(["bench", "--storage"]) == 1
-    assert "10^8 elements need" in capsys.readouterr().err
+    assert "1e+08 elements need" in capsys.readouterr().err

@@ -5,7 +5,7 @@ number of times, and lowers the same cost. What differs is how many samples a st
 looks at, and what the step makes of their gradient.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -130,8 +130,8 @@ def train(
     return result
 
 
-def train_all(data: Data, *, epochs: int, seed: int = 0) -> list[Result]:
-    """Train with every method in turn, under one progress bar."""
+def train_all(data: Data, *, epochs: int, seed: int = 0) -> Iterator[Result]:
+    """Train with every method in turn, under one progress bar; yields the results as it goes."""
     bar = tqdm(
         total=len(METHODS) * epochs,
         bar_format="{desc:27} {bar} {n_fmt}/{total_fmt} epochs{postfix}",
@@ -147,9 +147,8 @@ def train_all(data: Data, *, epochs: int, seed: int = 0) -> list[Result]:
             bar.set_postfix_str(f"cost {result.epoch_costs[-1]:.3f}", refresh=False)
             bar.update()
 
-        return [
-            train(method, data, epochs=epochs, seed=seed, after_epoch=show) for method in METHODS
-        ]
+        for method in METHODS:
+            yield train(method, data, epochs=epochs, seed=seed, after_epoch=show)
 
 
 def introduction(data: Data, epochs: int) -> str:

@@ -6,6 +6,7 @@ import inspect
 import math
 import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,15 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_the_sdist_leaves_out_nothing_that_a_page_links():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    left_out = [ROOT / name for name in project["tool"]["scikit-build"]["sdist"]["exclude"]]
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            path = (page.parent / target).resolve()
+            assert not [name for name in left_out if path.is_relative_to(name)], target
 
 
 def test_the_code_of_the_storage_page_runs():

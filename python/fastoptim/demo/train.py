@@ -50,17 +50,21 @@ class Result:
     """What a training run did.
 
     `batch_costs[k]` is the cost of step k's own mini-batch, before the step;
-    `epoch_costs[e]` that of the whole training set after e epochs. `seconds`
-    counts gradients and steps, not the measuring of `epoch_costs`.
+    `epoch_costs[e]` that of the whole training set after e epochs, which have taken
+    `epoch_seconds[e]`: gradients and steps, not the measuring of `epoch_costs`.
     """
 
     name: str
     batch_size: int
     steps: int = 0
-    seconds: float = 0.0
     accuracy: float = 0.0
     batch_costs: list[float] = field(default_factory=list)
     epoch_costs: list[float] = field(default_factory=list)
+    epoch_seconds: list[float] = field(default_factory=lambda: [0.0])
+
+    @property
+    def seconds(self) -> float:
+        return self.epoch_seconds[-1]
 
     @property
     def epochs(self) -> int:
@@ -122,7 +126,7 @@ def train(
         for x_batch, y_batch in batches:
             result.batch_costs.append(network.gradients(params, x_batch, y_batch, grads, l2=L2))
             optimizer.step()
-        result.seconds += perf_counter() - start
+        result.epoch_seconds.append(result.seconds + perf_counter() - start)
         result.epoch_costs.append(network.cost(params, x, y, l2=L2))
         after_epoch(result)
     result.steps = optimizer.t

@@ -60,6 +60,7 @@ clean:
 	rm -rf .venv .venv-* build dist demo-output
 
 $(VENV)/bin/python:
+	@echo "Making a virtual environment in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.lint: | $(VENV)/bin/python
@@ -70,5 +71,6 @@ $(VENV)/.test: extras = [test,demo,bench]
 $(VENV)/.demo: extras = [demo]
 $(VENV)/.bench: extras = [bench]
 $(VENV)/.%: $(SOURCES) | $(VENV)/bin/python
+	@echo "Compiling fastoptim and installing it, with $(extras), into $(VENV): a minute or two"
 	$(INSTALL) '.$(extras)'
 	touch $@

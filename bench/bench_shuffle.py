@@ -1,6 +1,6 @@
 """An epoch of shuffled mini-batches, side by side with NumPy and torch.
 
-    python bench/bench_shuffle.py [--mib 128] [--repeats 3] [--out bench/results]
+    python bench/bench_shuffle.py [--mib 128] [--repeats 3] [--out bench/results] [--redraw FILE]
 
 Each figure is the best of interleaved repeats: every way once, then every way again. An epoch is
 its order and every batch of (X, Y); X does not fit in the caches, Y is an int64 label a row. The
@@ -12,6 +12,7 @@ torch is left out if it is not installed.
 import argparse
 import itertools
 import os
+import re
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ except ImportError:
 
 ROWS = {"16 B": 4, "128 B": 32, "3 KiB": 768}  # float32 values in a row
 BATCHES = (64, 512, 8192)
+# Okabe and Ito's palette, which colour-blind readers can tell apart. Ours stands out.
+COLOURS = ("#D55E00", "#0072B2", "#56B4E9", "#009E73", "#9A9A9A")
 DATALOADER_SECONDS = 1.0
 CELL_SECONDS = 8.0  # short epochs are repeated for that long, to find the machine at rest
 
@@ -119,32 +122,43 @@ def print_table(table):
 
 
 def picture(table, path):
-    import matplotlib
+    """A panel for each size of row, a group of bars for each batch size."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    colors = ["#c03a2b", "#4a6fa5", "#8fb0d9", "#6b8f4e", "#b9b9b9"]
-    figure, axes = plt.subplots(1, len(ROWS), figsize=(12, 4), sharey=False)
-    for axis, row in zip(axes, ROWS, strict=True):
+    names = list(next(iter(table.values())))
+    fig = Figure(figsize=(9.6, 4.0), dpi=140, layout="constrained")
+    fig.suptitle("A whole epoch of shuffled mini-batches of (X, Y)", x=0.012, ha="left",
+                 fontweight="bold")
+    panels = fig.subplots(1, len(ROWS), sharey=True)
+    for panel, row in zip(panels, ROWS):
         n = (ARGUMENTS.mib << 20) // (4 * ROWS[row])
-        width = 0.8 / len(WAYS)
-        for k, name in enumerate(WAYS):
+        width = 0.8 / len(names)
+        for k, name in enumerate(names):
             heights = [1e9 * table[row, size][name] / n for size in BATCHES]
-            axis.bar(np.arange(len(BATCHES)) + (k - len(WAYS) / 2 + 0.5) * width, heights, width,
-                     label=name, color=colors[k])
-        axis.set_yscale("log")
-        axis.set_xticks(range(len(BATCHES)), BATCHES)
-        axis.set_xlabel("rows in a batch")
-        axis.set_title(f"rows of {row}")
-        axis.grid(axis="y", alpha=0.3)
-        axis.set_axisbelow(True)
-    axes[0].set_ylabel("ns a row, order included (log scale)")
-    axes[0].legend(fontsize=8)
-    figure.suptitle("A whole epoch of shuffled mini-batches of (X, Y)")
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+            panel.bar(np.arange(len(BATCHES)) + (k - (len(names) - 1) / 2) * width, heights, width,
+                      label=name, color=COLOURS[k])
+        panel.set_yscale("log")
+        panel.set_xticks(range(len(BATCHES)), BATCHES)
+        panel.set_xlabel("rows in a batch")
+        panel.set_title(f"rows of {row}", loc="left", fontsize=11)
+        panel.grid(axis="y", color="#E6E6E6")
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("ns a row, order included")
+    handles, labels = panels[0].get_legend_handles_labels()
+    fig.legend(handles, labels, frameon=False, loc="outside lower center", ncols=len(names))
+    fig.savefig(path, metadata={"Software": None})
     print(f"picture: {path}")
+
+
+def printed_before(path):
+    """The table of epoch_times, read from what an earlier run printed."""
+    table = {}
+    for line in path.read_text().splitlines():
+        if match := re.match(r"  rows of (.+?) +batches of +(\d+)  ms: ", line):
+            cells = re.findall(r"(\S.*?) +([\d.]+)(?:  |$)", line[match.end():])
+            table[match[1], int(match[2])] = {name: float(ms) / 1e3 for name, ms in cells}
+    return table
 
 
 def index_rate(repeats):
@@ -205,6 +219,9 @@ def memory(n, way):
 
 
 def main():
+    if ARGUMENTS.redraw:
+        picture(printed_before(ARGUMENTS.redraw), ARGUMENTS.out / "shuffle.png")
+        return
     info = fo.build_info()
     print(f"fastoptim {info['version']}, {info['isa']}, {fo.get_num_threads()} threads, NumPy "
           f"{np.__version__}, {'torch ' + torch.__version__ if torch else 'no torch'}")
@@ -231,5 +248,7 @@ if __name__ == "__main__":
     parser.add_argument("--mib", type=int, default=128, help="of X (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
+    parser.add_argument("--redraw", type=Path, metavar="FILE",
+                        help="draw what an earlier run printed, and measure nothing")
     ARGUMENTS = parser.parse_args()
     main()

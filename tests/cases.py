@@ -6,8 +6,7 @@ import hashlib
 import numpy as np
 
 import fastoptim as fo
-
-import reference
+from fastoptim import reference
 
 OPTIMIZERS = {
     "sgd": (fo.SGD, reference.sgd),

@@ -2,7 +2,7 @@
 
 A codec is a pair: `decode` gives float32, `encode` takes float32 and `draws`, a function from a
 number of bits to an integer of so many random bits for each element, or None to round to
-nearest. `step` makes a low-precision step of any rule in reference.py: decode, the rule in
+nearest. `step` makes a low-precision step of any rule in fastoptim.reference: decode, the rule in
 float32, encode.
 """
 
@@ -33,19 +33,21 @@ def hash32(x):
 ROTATIONS = (0, 16, 8, 24)
 
 
-def random_bits(seed, t, tensor, n, number):
-    """The draws of n elements for operand `number`: states first, then the parameter.
+def random_bits(seed, t, tensor, n, number, first=0):
+    """The draws of n elements, from `first` on, for operand `number`: states first, then the
+    parameter.
 
     Elements 2k and 2k + 1 share a word; the first takes its lowest bits, the second its uppermost.
     Each operand has the word in another rotation, so that the uppermost bytes differ.
     """
     key = mix64(mix64(mix64(seed) + t & MASK) + tensor & MASK)
-    pair = np.arange(n, dtype=np.uint64) >> np.uint64(1)
+    element = np.arange(first, first + n, dtype=np.uint64)
+    pair = element >> np.uint64(1)
     upper = (pair >> np.uint64(32)).astype(U32) * U32(0x9E3779B9)
     words = hash32(pair.astype(U32) ^ upper ^ U32(key >> 32) ^ U32(key & 0xFFFFFFFF))
     if places := ROTATIONS[number]:
         words = words << U32(places) | words >> U32(32 - places)
-    odd = np.arange(n) % 2 == 1
+    odd = element % 2 == 1
     return lambda bits: np.where(odd, words >> U32(32 - bits), words & U32((1 << bits) - 1))
 
 

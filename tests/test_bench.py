@@ -58,7 +58,7 @@ def test_every_contender_gets_the_same_bytes(rule, dtype):
 
 def test_a_contender_that_does_nothing_is_found_out(monkeypatch):
     monkeypatch.setitem(contenders.MAKERS, "idle", lambda rule, p, g: lambda: None)
-    with pytest.raises(AssertionError, match="idle and fastoptim must get the same bytes"):
+    with pytest.raises(AssertionError, match="idle must get the same bytes as fastoptim.ref"):
         contenders.check("adam", 1001, "float32")
 
 
@@ -123,4 +123,4 @@ def test_the_storage_table(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr("fastoptim.bench.machine.available_memory", lambda: 10**6)
     assert cli.main(["bench", "--storage"]) == 1
-    assert "10^8 elements need" in capsys.readouterr().err
+    assert "1e+08 elements need" in capsys.readouterr().err

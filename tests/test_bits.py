@@ -11,8 +11,19 @@ import numpy as np
 import pytest
 
 import fastoptim as fo
+from fastoptim import reference
 
-from cases import CASES, DTYPES, digest, name_of, run_fastoptim, run_reference
+from cases import (
+    CASES,
+    DTYPES,
+    OPTIMIZERS,
+    digest,
+    gradients,
+    initial,
+    name_of,
+    run_fastoptim,
+    run_reference,
+)
 
 SIZES = (0, 1, 7, 127, 128, 129, 1000, 65_537)
 each_case = pytest.mark.parametrize("case", CASES, ids=name_of)
@@ -75,6 +86,41 @@ def test_all_instruction_sets_and_threads(isa, threads, expected_digests):
 @each_dtype
 def test_contiguous(case, dtype):
     assert_same_bytes(run_fastoptim(case, 1000, dtype), expected(name_of(case), 1000, dtype))
+
+
+@each_case
+@each_dtype
+def test_zeros_keep_their_sign(case, dtype):
+    """-0.0 and 0.0 as parameters and gradients, in every pairing, for two steps."""
+    rule, options = case
+    p = np.repeat(np.array([0.0, -0.0], dtype), 300)
+    g = np.tile(np.array([0.0, -0.0, 0.0], dtype), 200)
+    ours, mine, s = p.copy(), p, {}
+    opt = OPTIMIZERS[rule][0](ours, **options)
+    for t in (1, 2):
+        opt.step(g)
+        with np.errstate(invalid="ignore"):  # 0/0 where eps is 0
+            mine = OPTIMIZERS[rule][1](mine, g, s, t, **options)
+    nan = np.isnan(mine)
+    assert np.array_equal(np.isnan(ours), nan)
+    assert ours[~nan].tobytes() == mine[~nan].tobytes()
+
+
+@each_dtype
+def test_a_maximum_that_is_nan_stays_nan(dtype):
+    """As np.maximum does it: v_max has been NaN once, v is none any more."""
+    p = initial(300, dtype)
+    opt, s, expected = fo.Adam(p, amsgrad=True), {}, p.copy()
+    for t, g in enumerate(gradients(300, dtype, 3), 1):
+        if t == 2:
+            for v_max in (opt.state[0]["v_max"], s["v_max"]):
+                v_max[::3] = np.nan
+        opt.step(g)
+        expected = reference.adam(expected, g, s, t, amsgrad=True)
+    nan = np.arange(300) % 3 == 0
+    for x, y in ((p, expected), (opt.state[0]["v_max"], s["v_max"])):
+        assert np.array_equal(np.isnan(x), nan)
+        assert x[~nan].tobytes() == y[~nan].tobytes()
 
 
 def at_offset(offset, n, dtype):

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,13 +160,34 @@ def test_every_picture_is_written(quick_demo):
         assert image[0].min() == image[-1].min() == image[:, 0].min() == image[:, -1].min() == 1
 
 
+@pytest.mark.parametrize("name", ["batch_sizes", "bowl", "moving_averages", "bias_correction",
+                                  "schedules", "settling"])
+def test_the_pictures_of_the_docs_are_those_that_the_code_draws(name, quick_demo):
+    """By the texts and points that a PNG holds; else draw them anew with `make demo`."""
+    from PIL import Image
+
+    from fastoptim.demo.pictures import style
+
+    committed = Path(__file__).parents[1] / "docs" / "images" / f"{name}.png"
+    shown, drawn = (json.loads(Image.open(path).text[style.FACTS])
+                    for path in (committed, quick_demo[0] / f"{name}.png"))
+    assert shown["texts"] == drawn["texts"]
+    for here, there in zip(shown["lines"], drawn["lines"], strict=True):
+        if name == "batch_sizes":
+            # A quick training is the beginning of a longer one. Matrix products differ from
+            # machine to machine in their last digits, and what is trained by them in more.
+            np.testing.assert_allclose(here[:len(there)], there, rtol=0.05, atol=1e-3)
+        else:
+            np.testing.assert_allclose(here, there, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("rule", range(4))
 def test_every_rule_reaches_the_bottom_of_the_bowl(rule):
     skip_without("matplotlib", "sklearn", "tqdm", "vega_datasets")
     from fastoptim.demo.pictures import descent
 
-    name, _, make = descent.RULES[rule]
-    path = descent.descend(make)
+    name, _, make, options = descent.RULES[rule]
+    path = descent.descend(make, options)
     assert np.array_equal(path[0], descent.START)
     assert descent.CURVATURE @ path[-1] ** 2 / 2 < descent.LOW
     assert len(path) - 1 <= (60 if name == "Gradient descent" else 30)

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import fastoptim as fo
-
-import reference
+from fastoptim import reference
 
 LARGE = 1_000_000  # elements: enough for every thread to take part
 

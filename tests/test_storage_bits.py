@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import fastoptim as fo
 import reference_storage
 from cases import OPTIMIZERS, OPTIONS, SHARED, name_of
 
+ROOT = Path(__file__).parents[1]
 NUMPY = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16),
          "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 STATES = ("float32", "bfloat16", "float16", "q8")
@@ -180,6 +182,129 @@ def test_unusual_numbers(dtypes, share, rounding):
             assert same_but_for_nan(ours, p, dtypes[0]), (rule, options, t)
             for name, state in optimizer.state[0].items():
                 assert same_but_for_nan(state, s[name], dtypes[2]), (rule, options, t, name)
+
+
+# The ends of what a type holds.
+
+@pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
+def test_float16_beyond_its_largest_number(rounding):
+    """Up to 65520 is 65504, whatever is drawn; from there on it is infinity."""
+    beyond = np.repeat(np.linspace(-16, 64, 81, dtype=np.float32), 100)
+    p = np.full(beyond.size, 65504, np.float16)
+    opt = fo.SGD(p, lr=1.0, rounding=rounding, seed=3)
+    for t in range(1, 4):
+        p[...] = 65504
+        opt.step(-beyond)
+        draws = reference_storage.random_bits(3, t, 0, p.size, 0)
+        expected = reference_storage.encode_float16(65504 + beyond,
+                                                    draws if rounding == "stochastic" else None)
+        assert np.array_equal(plain(p), expected)
+        assert (p[(beyond >= 0) & (beyond < 16)] == 65504).all() and np.isinf(p[beyond >= 16]).all()
+
+
+# Scales that a block needs at the lower end of float32, and its last number beside those that q8
+# takes for infinite.
+ENDS = {
+    "smallest": lambda rng, n: 10.0 ** rng.uniform(-44, -24, (n, 1)) * rng.uniform(-1, 1, (n, 128)),
+    "largest": lambda rng, n: rng.choice([1e37, 2.5e38, 2.9e38, 3.0e38, 3.2e38, 3.4e38, np.inf],
+                                         (n, 128)) * rng.choice([-1, 1, 1e-3], (n, 128)),
+}
+
+
+@pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("case", [("momentum", {"beta": 0.0}), ("rmsprop", {"beta": 0.0})],
+                         ids=name_of)
+def test_q8_at_the_ends_of_float32(case, end, rounding):
+    rule, options = case
+    x = ENDS[end](np.random.default_rng(0), 60)
+    if rule == "rmsprop":  # whose state holds the squares
+        x = np.sqrt(np.abs(x))
+    g = x.astype(np.float32).ravel()
+    p, s = np.ones(g.size, np.float32), {}
+    ours = p.copy()
+    opt = OPTIMIZERS[rule][0](ours, state_dtype="q8", seed=3, rounding=rounding, **options)
+    with np.errstate(all="ignore"):
+        for t, sign in enumerate((1, -1), 1):
+            p = reference_storage.step(
+                OPTIMIZERS[rule][1], p, sign * g, s, t, dtypes=("float32", "float32", "q8"),
+                squares=SQUARES.get(rule, ()), seed=3, rounding=rounding, **options)
+            opt.step(sign * g)
+            for name, state in opt.state[0].items():
+                assert np.array_equal(plain(state), plain(s[name])), (name, t)
+    scales = s[next(name for name in s if name.endswith("_scales"))]
+    assert (scales.min() <= 32) if end == "smallest" else (scales.max() == 254)
+
+
+# Random words far into a tensor.
+
+@pytest.mark.parametrize("dtypes", [("bfloat16",) * 3, ("float32", "float32", "q8"),
+                                    ("float16", "float16", "bfloat16")], ids="-".join)
+def test_more_elements_than_65536(dtypes):
+    case = ("adam", {})
+    assert_same(run_fastoptim(case, dtypes, 140_001, steps=2),
+                run_reference(case, dtypes, 140_001, steps=2))
+
+
+FAR = """
+#include <cstdio>
+#include <vector>
+#define FASTOPTIM_ISA baseline
+#include "kernels/kernels.hpp"
+#include "kernels/rules.hpp"
+#include "kernels/sweep.hpp"
+
+using namespace fastoptim;
+
+// Sweeps 256 bfloat16 parameters of 1.003 as elements [first, first + 256) of a tensor.
+static void print(Index first) {
+  std::vector<std::uint16_t> p(256, 0x3f80);
+  std::vector<float> g(256, -0.003f);
+  // Where element 0 would lie; no other memory is touched.
+  const auto origin = [&](auto& x) {
+    return reinterpret_cast<char*>(std::uintptr_t(x.data()) - sizeof(x[0]) * first);
+  };
+  Tensor tensor;
+  const Index extent = first + 256;
+  tensor.extents = &extent;
+  tensor.n_axes = 1;
+  tensor.size = extent;
+  tensor.operands[0].data = origin(p);
+  tensor.operands[0].storage = Storage::bfloat16;
+  tensor.operands[1].data = origin(g);
+  Coefficients c = {};
+  c.decay = 1;
+  c.rule[0] = 1;
+  c.stochastic = true;
+  c.seed = 3;
+  c.step = 1;
+  baseline::sweep<baseline::Sgd, float>(tensor, c, first, extent);
+  for (const std::uint16_t code : p) std::printf("%d ", code);
+  std::printf("\\n");
+}
+
+int main() {
+  for (const Index first : {FIRST}) print(first);
+}
+"""
+COMPILER = os.environ.get("CXX", "c++")
+
+
+@pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no C++ compiler")
+def test_more_elements_than_fit_into_memory(tmp_path):
+    """Pairs are counted beyond 2**32; a kernel is given a span so far behind the array's start."""
+    firsts = [0, 2**31, 2**33 - 128, 2**33, 5 * 2**33, 2**40 + 256]
+    source = tmp_path / "far.cpp"
+    source.write_text(FAR.replace("FIRST", ", ".join(f"{first}LL" for first in firsts)))
+    subprocess.run([COMPILER, "-std=c++17", "-O1", "-ffp-contract=off", f"-I{ROOT / 'cpp'}",
+                    str(source), "-o", str(tmp_path / "far")], check=True,
+                   env={k: v for k, v in os.environ.items() if k != "LD_PRELOAD"})
+    lines = subprocess.run([tmp_path / "far"], check=True, capture_output=True,
+                           text=True).stdout.splitlines()
+    for first, line in zip(firsts, lines, strict=True):
+        draws = reference_storage.random_bits(3, 1, 0, 256, 0, first)
+        expected = reference_storage.encode_bfloat16(np.full(256, 1.003, np.float32), draws)
+        assert np.array_equal(np.array(line.split(), np.uint16), expected), first
 
 
 # The same on every instruction set and for every number of threads.

@@ -1,5 +1,5 @@
 // The update rules: what one step does to one element, in the order of operations that
-// tests/reference.py states: `average` the gradient into the states, then `descend`.
+// fastoptim.reference states: `average` the gradient into the states, then `descend`.
 //
 // `coefficients` computes in double what a step multiplies by, from the options that rules.py
 // lists, t and lr. The constructor rounds each to the compute type, once. `subnormals` says

@@ -17,7 +17,8 @@ __version__ = _core.version()
 _LATER = {
     "MiniBatches": "batches",
     "Permutation": "permutation",
-    "schedules": None,  # a module itself
+    "reference": None,  # a module itself, as the next
+    "schedules": None,
     "shuffle_": "batches",
 }
 
@@ -49,6 +50,7 @@ __all__ = [
     "ewma",
     "get_num_threads",
     "momentum_",
+    "reference",
     "rmsprop_",
     "schedules",
     "set_num_threads",

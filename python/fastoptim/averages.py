@@ -15,8 +15,18 @@ def ewma(x, beta=0.9, *, bias_correction=True, axis=0, out=None):
         y_t = v_t / (1 - beta**t)          with bias correction, else y_t = v_t
 
     It averages over about 1/(1 - beta) values. Without the correction the first averages are
-    too small, since v starts at 0. Computed in x's dtype; beta**t is a running product in
-    float64, the same on every machine.
+    too small, since v starts at 0.
+
+    In NumPy, to the byte (fastoptim.reference.ewma), with v and w = 0.0 at first, for each x in
+    float64:
+
+        v = beta*v + (1 - beta)*x
+        w = beta*w + (1 - beta)
+        y = v/w                            with bias correction, else y = v
+
+    So float32 series are averaged in float64, and each y is rounded once. w, the sum of the
+    weights, stands for 1 - beta**t: however near beta is to 1, the average of a constant is that
+    constant, in float64 to about 1e-12.
 
     Args:
         x: float32 or float64 array of any shape and layout; time runs along `axis`.

@@ -1,4 +1,7 @@
-"""The optimizers: a rule each, with its equations, options and source."""
+"""The optimizers: a rule each, with its equations, options and source.
+
+Each shows the lines of its NumPy version, which a test types in: a step gives their bytes.
+"""
 
 from fastoptim.optimizer import Optimizer
 from fastoptim.rules import AdamRule, AdamWRule, MomentumRule, RMSPropRule, SGDRule
@@ -8,6 +11,8 @@ __all__ = ["SGD", "Adam", "AdamW", "Momentum", "RMSProp"]
 
 class SGD(Optimizer):
     """Gradient descent: stochastic, mini-batch or batch, as the gradients are.
+
+    In NumPy, to the byte (fastoptim.reference.sgd):
 
         p = p - lr*g
 
@@ -34,6 +39,8 @@ class SGD(Optimizer):
 
 class Momentum(Optimizer):
     """Gradient descent with momentum: steps along a moving average of the gradients.
+
+    In NumPy, to the byte (fastoptim.reference.momentum):
 
         v = beta*v + (1 - beta)*g
         p = p - lr*v
@@ -72,8 +79,10 @@ class Momentum(Optimizer):
 class RMSProp(Optimizer):
     """RMSProp: divides each gradient by the root of its recent mean square.
 
-        s = beta*s + (1 - beta)*g**2
-        p = p - lr*g/(sqrt(s) + eps)
+    In NumPy, to the byte (fastoptim.reference.rmsprop):
+
+        s = beta*s + (1 - beta)*(g*g)
+        p = p - lr*g / (np.sqrt(s) + eps)
 
     States: `s`; `mean` if centered; `velocity` with momentum. Zero at first.
 
@@ -111,6 +120,13 @@ class Adam(Optimizer):
         v = beta2*v + (1 - beta2)*g**2
         p = p - lr * m/(1 - beta1**t) / (sqrt(v/(1 - beta2**t)) + eps)
 
+    In NumPy, to the byte (fastoptim.reference.adam), where what is made of options alone is a
+    Python float:
+
+        m = beta1*m + (1 - beta1)*g
+        v = beta2*v + (1 - beta2)*(g*g)
+        p = p - lr/(1 - beta1**t)*m / (np.sqrt(v)*(1/math.sqrt(1 - beta2**t)) + eps)
+
     States: `m`, `v`; `v_max` with amsgrad. Zero at first.
 
     Options:
@@ -140,7 +156,12 @@ class Adam(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay: `Adam(..., weight_decay=0.01, decoupled=True)`.
 
-        p = p*(1 - lr*weight_decay), then Adam's step
+    In NumPy, to the byte (fastoptim.reference.adamw):
+
+        p = p*(1 - lr*weight_decay)
+        m = beta1*m + (1 - beta1)*g
+        v = beta2*v + (1 - beta2)*(g*g)
+        p = p - lr/(1 - beta1**t)*m / (np.sqrt(v)*(1/math.sqrt(1 - beta2**t)) + eps)
 
     Example:
         >>> import numpy as np, fastoptim as fo

@@ -34,50 +34,73 @@ def run(
     """Measure each rule at each size, print the tables, and write what was asked for.
 
     `seconds` is spent on each row, more where seven rounds take longer. A row whose arrays would
-    not fit into the memory that is free is left out, and said to be. Raises ImportError if a
-    package of the ``bench`` extra is missing.
+    not fit into the memory that is free is left out, and said to be. Interrupted, it prints and
+    writes the rows that are done before it raises KeyboardInterrupt.
+
+    Raises ImportError if a package of the ``bench`` extra is missing, ValueError if a size is too
+    large for the machine or nothing could be measured.
     """
     wanted = ["tqdm"] + ["matplotlib"] * (picture is not None)
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
         raise ImportError(f"fastoptim bench needs {', '.join(wanted)} (missing: "
                           f"{', '.join(missing)}): pip install 'fastoptim[bench]'")
-    from tqdm import tqdm
-
     from . import contenders, machine, report
-    from .timing import take_turns
 
+    memory = machine.total_memory()
+    for n in sizes:
+        needed = min(contenders.bytes_needed(rule, n, dtype) for rule in rules)
+        if needed > memory:
+            raise ValueError(f"sizes must fit into memory, which is {memory / 1e9:.3g} GB, got "
+                             f"{n:.4g}, which takes {needed / 1e9:.3g} GB")
     if threads is not None:
         fo.set_num_threads(threads)
     described = machine.describe()
     print(machine.header(described))
     print(_EXPLANATION)
 
-    rows = []
+    rows: list[report.Row] = []
+    try:
+        _measure(rows, sizes, rules, dtype, seconds)
+    finally:  # interrupted or not
+        if rows and json is not None:
+            report.write_json(json, described, rows)
+            print(f"wrote {json}")
+        if rows and picture is not None:
+            report.draw(picture, described, rows, "One optimizer step in memory")
+            print(f"wrote {picture}")
+    if not rows:
+        raise ValueError("sizes must fit into the memory that is free, and none did")
+
+
+def _measure(rows: list, sizes: Sequence[int], rules: Sequence[str], dtype: str,
+             seconds: float) -> None:
+    """Adds a row for each rule and size, and prints each rule's table, however it ends."""
+    from tqdm import tqdm
+
+    from . import contenders, machine, report
+    from .timing import take_turns
+
     todo = [(rule, n) for rule in rules for n in sizes]
     with tqdm(total=len(todo), leave=False, disable=None,  # None: a bar on terminals only
               bar_format="{desc:16}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left") as bar:
         for rule in rules:
-            own = []
-            for n in sizes:
-                bar.set_description_str(f"{rule} {report.size_text(n)}")
-                if contenders.bytes_needed(rule, n, dtype) > 0.9 * machine.available_memory():
-                    tqdm.write(f"{rule} {report.size_text(n)}: left out, needs more memory "
-                               "than is free")
-                    bar.update()
-                    continue
-                contenders.check(rule, min(n, 100_003), dtype)
-                works = contenders.make(rule, n, dtype)
-                own.append(report.Row(rule, dtype, n,
-                                      take_turns(works, seconds=seconds, tick=bar.update)))
-            if own:
-                moved = contenders.bytes_moved(rule, dtype)
-                tqdm.write(f"\n{rule}, {dtype}: a step reads and writes {moved} bytes an element")
-                tqdm.write(report.table(own))
-            rows += own
-    if json is not None:
-        report.write_json(json, described, rows)
-        print(f"wrote {json}")
-    if picture is not None:
-        report.draw(picture, described, rows, "One optimizer step in memory")
-        print(f"wrote {picture}")
+            first = len(rows)
+            try:
+                for n in sizes:
+                    bar.set_description_str(f"{rule} {report.size_text(n)}")
+                    if contenders.bytes_needed(rule, n, dtype) > 0.9 * machine.available_memory():
+                        tqdm.write(f"{rule} {report.size_text(n)}: left out, needs more memory "
+                                   "than is free")
+                        bar.update()
+                        continue
+                    contenders.check(rule, min(n, 100_003), dtype)
+                    works = contenders.make(rule, n, dtype)
+                    rows.append(report.Row(rule, dtype, n,
+                                           take_turns(works, seconds=seconds, tick=bar.update)))
+            finally:
+                if own := rows[first:]:
+                    moved = contenders.bytes_moved(rule, dtype)
+                    tqdm.write(f"\n{rule}, {dtype}: a step reads and writes {moved} bytes an "
+                               "element")
+                    tqdm.write(report.table(own))

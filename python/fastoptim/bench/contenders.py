@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastoptim as fo
-from fastoptim import _core
+from fastoptim import _core, reference
 
 from .numpy_steps import IN_PLACE, LR, ONE_LINER, Step
 from .timing import Work, repeated, take_turns
@@ -78,9 +78,24 @@ def result(maker, rule: str, n: int, dtype: str, steps: int = 3) -> np.ndarray:
     return p
 
 
+def definition(rule: str, p: np.ndarray, g: np.ndarray) -> Step:
+    """The step of fastoptim.reference."""
+    s: dict[str, np.ndarray] = {}
+    t = 0
+
+    def step() -> None:
+        nonlocal t
+        t += 1
+        p[...] = getattr(reference, rule)(p, g, s, t, lr=LR)
+
+    return step
+
+
 def check(rule: str, n: int, dtype: str) -> None:
-    """AssertionError unless all get the same bytes: nobody is timed doing something else."""
-    ours = result(fastoptim, rule, n, dtype)
+    """AssertionError unless all get the bytes of fastoptim.reference: nobody is timed doing
+    something else."""
+    expected = result(definition, rule, n, dtype)
     for name, maker in MAKERS.items():
-        if result(maker, rule, n, dtype).tobytes() != ours.tobytes():
-            raise AssertionError(f"{name} and fastoptim must get the same bytes from {rule}")
+        if result(maker, rule, n, dtype).tobytes() != expected.tobytes():
+            raise AssertionError(
+                f"{name} must get the same bytes as fastoptim.reference from {rule}")

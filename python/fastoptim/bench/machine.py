@@ -32,6 +32,11 @@ def available_memory() -> int:
     return _memory("MemAvailable") or 4 << 30
 
 
+def total_memory() -> int:
+    """Bytes of the machine's memory; as many as there are addresses where it does not say."""
+    return _memory("MemTotal") or 1 << 63
+
+
 def _caches() -> dict[str, str]:
     caches = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):

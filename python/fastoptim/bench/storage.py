@@ -55,14 +55,17 @@ def make_step(name: str, n: int) -> Callable[[], None]:
 
 def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
         json: Path | None = None, picture: Path | None = None) -> None:
-    """Measure every combination in turn, print the table, and write what was asked for."""
+    """Measure every combination in turn, print the table, and write what was asked for.
+
+    Interrupted, it does so with the rounds that are done before it raises KeyboardInterrupt.
+    """
     wanted = ["ml_dtypes"] + ["matplotlib"] * (picture is not None)
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
         raise ImportError(f"fastoptim bench --storage needs {', '.join(missing)}: "
                           f"pip install {' '.join(missing)}")
     if bytes_needed(n) > 0.9 * machine.available_memory():
-        raise ValueError(f"{size_text(n)} elements need {bytes_needed(n) / 1e9:.1f} GB of memory, "
+        raise ValueError(f"{n:.4g} elements need {bytes_needed(n) / 1e9:.4g} GB of memory, "
                          f"got {machine.available_memory() / 1e9:.1f} GB free: name a smaller "
                          "size with --sizes")
     if threads is not None:
@@ -71,14 +74,22 @@ def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
     print(machine.header(described))
     works = {ROOF: contenders.roof(n, "float32", 2)}
     works |= {name: repeated(make_step(name, n)) for name in COMBINATIONS}
-    row = Row("adam", "storage", n, take_turns(works, seconds=seconds))
-    print(table(row))
-    if json is not None:
-        write_json(json, described, [row])
-        print(f"wrote {json}")
-    if picture is not None:
-        draw(picture, described, row)
-        print(f"wrote {picture}")
+    interrupt = None
+    try:
+        timings = take_turns(works, seconds=seconds)
+    except KeyboardInterrupt as error:
+        interrupt, timings = error, error.timings
+    if timings is not None:
+        row = Row("adam", "storage", n, timings)
+        print(table(row))
+        if json is not None:
+            write_json(json, described, [row])
+            print(f"wrote {json}")
+        if picture is not None:
+            draw(picture, described, row)
+            print(f"wrote {picture}")
+    if interrupt is not None:
+        raise interrupt
 
 
 def speed(row: Row, name: str) -> float:

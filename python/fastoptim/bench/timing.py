@@ -82,10 +82,13 @@ def take_turns(
 ) -> Timings:
     """Time every contender in turn, for about so many seconds, but MIN_ROUNDS at least.
 
-    `tick` is told what share of the rounds has passed since it was last called.
+    `tick` is told what share of the rounds has passed since it was last called. A
+    KeyboardInterrupt carries the Timings of the whole rounds before it as `timings`, None if they
+    are fewer than two.
     """
     was_enabled = gc.isenabled()
     gc.disable()
+    rounds: dict[str, list[float]] = {name: [] for name in contenders}
     try:
         calls, per_round = {}, 0.0
         for name, work in contenders.items():
@@ -93,7 +96,6 @@ def take_turns(
             per_round += taken + REST
         n_rounds = int(seconds / per_round)
         n_rounds = min(max(n_rounds, MIN_ROUNDS), MAX_ROUNDS)
-        rounds: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(n_rounds):
             for name, work in contenders.items():
                 time.sleep(REST)
@@ -102,6 +104,11 @@ def take_turns(
                 rounds[name].append(_seconds(work, calls[name]) * 1e9 / calls[name])
             tick(1 / n_rounds)
         return Timings(rounds)
+    except KeyboardInterrupt as interrupt:
+        whole = min(map(len, rounds.values()), default=0)
+        done = {name: values[:whole] for name, values in rounds.items()}
+        interrupt.timings = Timings(done) if whole > 1 else None
+        raise
     finally:
         if was_enabled:
             gc.enable()

@@ -20,7 +20,10 @@ def run(out_dir: Path | str, *, quick: bool = False, seed: int = 0) -> None:
     `quick` makes fewer passes over the data: every row and every picture, but
     lower accuracies. `seed` decides the initial weights and the order of the samples.
 
-    Raises ImportError if a package of the ``demo`` extra is missing.
+    Interrupted, it prints the rows that are done before it raises KeyboardInterrupt.
+
+    Raises ImportError if a package of the ``demo`` extra is missing, OSError if `out_dir` cannot
+    be made.
     """
     missing = [package for module, package in _EXTRA.items() if find_spec(module) is None]
     if missing:
@@ -31,14 +34,17 @@ def run(out_dir: Path | str, *, quick: bool = False, seed: int = 0) -> None:
     # Only now, because these import the extra.
     from fastoptim.demo import pictures, train
 
-    data = train.load_digits()
-    epochs = 8 if quick else 40
-    print(train.introduction(data, epochs))
-    results = train.train_all(data, epochs=epochs, seed=seed)
-    print(train.table(results))
-
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
+    data = train.load_digits()
+    epochs = 8 if quick else 40
+    print(train.introduction(data, epochs), flush=True)
+    results: list[train.Result] = []
+    try:
+        results.extend(train.train_all(data, epochs=epochs, seed=seed))
+    finally:  # interrupted or not
+        if results:
+            print(train.table(results))
     print()
     for path in pictures.draw_all(results, out_dir, seed=seed):
         print(f"wrote {path}")

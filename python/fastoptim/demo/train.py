@@ -5,7 +5,7 @@ number of times, and lowers the same cost. What differs is how many samples a st
 looks at, and what the step makes of their gradient.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -50,17 +50,21 @@ class Result:
     """What a training run did.
 
     `batch_costs[k]` is the cost of step k's own mini-batch, before the step;
-    `epoch_costs[e]` that of the whole training set after e epochs. `seconds`
-    counts gradients and steps, not the measuring of `epoch_costs`.
+    `epoch_costs[e]` that of the whole training set after e epochs, which have taken
+    `epoch_seconds[e]`: gradients and steps, not the measuring of `epoch_costs`.
     """
 
     name: str
     batch_size: int
     steps: int = 0
-    seconds: float = 0.0
     accuracy: float = 0.0
     batch_costs: list[float] = field(default_factory=list)
     epoch_costs: list[float] = field(default_factory=list)
+    epoch_seconds: list[float] = field(default_factory=lambda: [0.0])
+
+    @property
+    def seconds(self) -> float:
+        return self.epoch_seconds[-1]
 
     @property
     def epochs(self) -> int:
@@ -122,7 +126,7 @@ def train(
         for x_batch, y_batch in batches:
             result.batch_costs.append(network.gradients(params, x_batch, y_batch, grads, l2=L2))
             optimizer.step()
-        result.seconds += perf_counter() - start
+        result.epoch_seconds.append(result.seconds + perf_counter() - start)
         result.epoch_costs.append(network.cost(params, x, y, l2=L2))
         after_epoch(result)
     result.steps = optimizer.t
@@ -130,8 +134,8 @@ def train(
     return result
 
 
-def train_all(data: Data, *, epochs: int, seed: int = 0) -> list[Result]:
-    """Train with every method in turn, under one progress bar."""
+def train_all(data: Data, *, epochs: int, seed: int = 0) -> Iterator[Result]:
+    """Train with every method in turn, under one progress bar; yields the results as it goes."""
     bar = tqdm(
         total=len(METHODS) * epochs,
         bar_format="{desc:27} {bar} {n_fmt}/{total_fmt} epochs{postfix}",
@@ -147,9 +151,8 @@ def train_all(data: Data, *, epochs: int, seed: int = 0) -> list[Result]:
             bar.set_postfix_str(f"cost {result.epoch_costs[-1]:.3f}", refresh=False)
             bar.update()
 
-        return [
-            train(method, data, epochs=epochs, seed=seed, after_epoch=show) for method in METHODS
-        ]
+        for method in METHODS:
+            yield train(method, data, epochs=epochs, seed=seed, after_epoch=show)
 
 
 def introduction(data: Data, epochs: int) -> str:

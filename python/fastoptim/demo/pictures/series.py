@@ -38,7 +38,7 @@ def moving_averages() -> Figure:
 
 def bias_correction() -> Figure:
     """The first months of the series, averaged with and without bias correction."""
-    day, celsius = (column[:121] for column in temperatures())
+    day, celsius = (column[:112] for column in temperatures())
     fig = style.figure(height=4.4, title="An average that starts from zero needs bias correction")
     panels = fig.subplots(1, 2, sharey=True)
     for panel, beta in zip(panels, (0.9, 0.98), strict=True):

@@ -1,5 +1,6 @@
 """One look for every picture: sizes, fonts, and a colour for each method."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ MOMENTUM, RMSPROP, ADAM = GREEN, PURPLE, VERMILION
 
 WIDTH = 9.6  # inches; at DPI dots each, twice the width of a column of text
 DPI = 140
+
+TIMED = "timed"  # the gid of a line whose x is a time, and another in each run
 
 _STYLE = {
     "font.size": 10,
@@ -49,7 +52,31 @@ def figure(*, height: float, title: str) -> Figure:
 
 
 def save(draw: Callable[[], Figure], path: Path) -> None:
-    """Draw a figure in this style and write it as a PNG."""
+    """Draw a figure in this style and write it as a PNG that holds its `facts` as text."""
     with matplotlib.rc_context(_STYLE):
-        # No metadata: the same figure gives the same bytes.
-        draw().savefig(path, metadata={"Software": None}, pil_kwargs={"optimize": True})
+        fig = draw()
+        # No other metadata: the same figure gives the same bytes.
+        fig.savefig(path, metadata={"Software": None, FACTS: json.dumps(facts(fig))},
+                    pil_kwargs={"optimize": True})
+
+
+FACTS = "fastoptim"  # the keyword of a PNG's text
+
+
+def facts(fig: Figure) -> dict:
+    """What a figure says and shows: its texts, and points 0, 1, 2, 4, 8, ... of every line.
+
+    By them a test knows whether a committed picture is what the code draws. The points of a longer
+    training begin with those of a shorter one.
+    """
+    texts, lines = [fig.get_suptitle()], []
+    for axes in fig.axes:
+        texts += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
+        texts += [text.get_text() for text in axes.texts]
+        for line in axes.lines:
+            texts.append(line.get_label() if not line.get_label().startswith("_") else "")
+            points = line.get_xydata()[:, 1:] if line.get_gid() == TIMED else line.get_xydata()
+            shown = [0] + [1 << k for k in range((len(points) - 1).bit_length())]
+            lines.append([[float(f"{value:.5g}") for value in points[i]]
+                          for i in shown if i < len(points)])
+    return {"texts": texts, "lines": lines}

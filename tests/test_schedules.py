@@ -56,8 +56,8 @@ def test_schedules_are_values(schedule, formula):
         assert [again(step) for step in STEPS] == [schedule(step) for step in STEPS]
     kind = type(schedule).__name__
     for name in (*vars(schedule), "rate"):
-        with pytest.raises(AttributeError, match=rf"^{name} must stay as it is, since a schedule is "
-                           rf"a value: make another {kind}, and assign it, opt.lr = {kind}\("):
+        with pytest.raises(AttributeError, match=rf"^{name} must stay as it is, since a schedule "
+                           rf"is a value: make another {kind}, and assign it, opt.lr = {kind}\("):
             setattr(schedule, name, 1.0)
         with pytest.raises(AttributeError, match=f"^{name} must stay as it is"):
             delattr(schedule, name)

@@ -144,9 +144,12 @@ BoundStep::Group BoundStep::changed_group(std::size_t index, const py::tuple& ru
   return changed;
 }
 
-void BoundStep::set_rule(std::size_t index, const py::tuple& rule) {
+void BoundStep::set_rules(std::size_t first, const py::sequence& rules) {
   const Turn turn(busy_);
-  groups_[index] = changed_group(index, rule);
+  std::vector<Group> groups;
+  for (py::handle rule : rules)
+    groups.push_back(changed_group(first + groups.size(), rule.cast<py::tuple>()));
+  std::copy(groups.begin(), groups.end(), groups_.begin() + std::ptrdiff_t(first));
 }
 
 void BoundStep::set_rounding(bool stochastic, std::uint64_t seed) {

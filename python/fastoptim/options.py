@@ -33,6 +33,11 @@ class ReadOnly(Mapping):
     def __delitem__(self, key) -> None:
         raise TypeError(self._rule.replace("{key}", repr(key)))
 
+    def _refuse(self, *arguments: object, **items: object) -> None:
+        raise TypeError(self._rule.replace("{key}", "name"))
+
+    clear = pop = popitem = setdefault = update = _refuse  # of a dict
+
     def __or__(self, other):
         return self._items | dict(other) if isinstance(other, Mapping) else NotImplemented
 

@@ -28,8 +28,8 @@ def _value(**options: bool):
     """A dataclass whose fields stay as they are, and whose error says what to do instead."""
     def refuse(self, name: str, *value: object) -> None:
         kind = type(self).__name__
-        raise AttributeError(f"{name} must stay as it is, since a schedule is a value: make another "
-                             f"{kind}, and assign it, opt.lr = {kind}(...)")
+        raise AttributeError(f"{name} must stay as it is, since a schedule is a value: make "
+                             f"another {kind}, and assign it, opt.lr = {kind}(...)")
 
     def decorate(cls):
         cls = dataclass(frozen=True, **options)(cls)

@@ -79,12 +79,11 @@ py::array as_array(py::handle x, const std::string& label) {
                        .c_str());
     throw py::error_already_set();
   }
-  const bool numbers = py::isinstance<py::list>(x) || py::isinstance<py::tuple>(x) ||
-                       py::isinstance<py::int_>(x) || py::isinstance<py::float_>(x);
+  const char* const fix = PyList_Check(x.ptr())   ? ": np.array(...) makes one of numbers"
+                          : PyDict_Check(x.ptr()) ? ": a mapping must hold the arrays themselves"
+                                                  : "";
   throw py::type_error(label + " must be an array (NumPy, buffer protocol or DLPack), got " + type +
-                       (numbers                     ? ": np.array(...) makes one of numbers"
-                        : py::isinstance<py::dict>(x) ? ": a mapping must hold the arrays themselves"
-                                                      : ""));
+                       fix);
 }
 
 Storage check_dtype(const py::array& x, const std::string& label) {
@@ -170,11 +169,13 @@ void check_shape(const py::array& x, const std::string& label, const py::array& 
   if (same_shape(x, like)) return;
   const bool transposed = x.ndim() == 2 && like.ndim() == 2 && x.shape(0) == like.shape(1) &&
                           x.shape(1) == like.shape(0);
+  const char* const fix =
+      transposed                  ? ": its transpose .T has that shape"
+      : x.size() == like.size()   ? ": it has as many elements, reshape it, or sum with keepdims=True"
+      : x.ndim() == 0             ? ": that is a single number, as a loss is"
+                                  : "";
   throw py::value_error(label + " must have shape " + shape_text(like) + ", got " + shape_text(x) +
-                        (transposed ? ": its transpose .T has that shape"
-                         : x.size() == like.size()
-                             ? ": it has as many elements, reshape it, or sum with keepdims=True"
-                             : ""));
+                        fix);
 }
 
 bool same_shape(const py::array& a, const py::array& b) {

@@ -144,12 +144,9 @@ BoundStep::Group BoundStep::changed_group(std::size_t index, const py::tuple& ru
   return changed;
 }
 
-void BoundStep::set_rules(std::size_t first, const py::sequence& rules) {
+void BoundStep::set_rule(std::size_t index, const py::tuple& rule) {
   const Turn turn(busy_);
-  std::vector<Group> groups;
-  for (py::handle rule : rules)
-    groups.push_back(changed_group(first + groups.size(), rule.cast<py::tuple>()));
-  std::copy(groups.begin(), groups.end(), groups_.begin() + std::ptrdiff_t(first));
+  groups_[index] = changed_group(index, rule);
 }
 
 void BoundStep::set_rounding(bool stochastic, std::uint64_t seed) {
@@ -265,7 +262,7 @@ void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
     else if (item.bound)
       bound.check_unchanged();
     else
-      throw py::value_error(bound.label + " must be given: no gradient is bound");
+      throw py::value_error(bound.label + " must be given: no gradient is bound, call step(grads)");
   }
   // Nothing below throws but for want of memory, and that before a step begins.
   if (given || !bound_in_use_) {

@@ -28,8 +28,8 @@ class BoundStep {
   // another thread is stepping, or has stepped since t.
   void run(py::handle lr, py::handle grads, py::handle t);
 
-  // Replaces the options of groups, from the `first` one on; the kernels stay.
-  void set_rules(std::size_t first, const py::sequence& rules);
+  // Replaces a group's options; the kernel stays.
+  void set_rule(std::size_t group, const py::tuple& rule);
 
   // How what is stored in fewer bytes is rounded. To nearest until this is called.
   void set_rounding(bool stochastic, std::uint64_t seed);

@@ -150,7 +150,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::class_<BoundStep> step(m, "Step");
   step.def(py::init<const py::sequence&, const py::sequence&, Index, bool>(), py::arg("rules"),
            py::arg("tensors"), py::arg("t") = 0, py::arg("uint16_is_bfloat16") = false)
-      .def("set_rules", &BoundStep::set_rules, py::arg("first"), py::arg("rules"))
+      .def("set_rule", &BoundStep::set_rule, py::arg("group"), py::arg("rule"))
       .def("set_rounding", &BoundStep::set_rounding, py::arg("stochastic"), py::arg("seed"))
       .def("zero_states", &BoundStep::zero_states)
       .def("snapshot", &BoundStep::snapshot, py::arg("arrays"))

@@ -33,19 +33,9 @@ def check_arrays(arrays, axis):
     lengths = [x.shape[axis] for x in arrays]
     if any(n != lengths[0] for n in lengths):
         each = ", ".join(f"{n} for array {k}" for k, n in enumerate(lengths))
-        raise ValueError(f"arrays must have the same length along axis {axis}, got {each}"
-                         f"{_other_axis(arrays)}")
+        raise ValueError(f"arrays must have the same length along axis {axis}, got {each}")
     return arrays, axis, checks.integer("the length of the arrays", lengths[0], low=0,
                                         high=MAX_ROWS)
-
-
-def _other_axis(arrays):
-    """The likely fix where lengths differ: an axis along which they do not, if there is one."""
-    axes = min(x.ndim for x in arrays)
-    found = [axis for axis in range(axes) if len({x.shape[axis] for x in arrays}) == 1]
-    if not found and len({x.shape[-1] for x in arrays}) == 1:
-        found = [-1]
-    return f": along axis {found[0]} they have, axis={found[0]}" if found else ""
 
 
 def check_shard(shard, batch_size):

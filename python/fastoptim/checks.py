@@ -38,7 +38,7 @@ def suggestion(name: object, names: Iterable[object]) -> str:
     if not found:
         from difflib import get_close_matches  # here, since the import would take a millisecond
 
-        found = get_close_matches(name, names, n=1)
+        found = get_close_matches(name, names, n=1, cutoff=0.7)
     return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 

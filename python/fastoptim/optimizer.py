@@ -107,7 +107,7 @@ class Group(Mapping):
             self._optimizer._note_rates()
             return
         self._check_option(option)
-        self._optimizer._assign(self._index, [self._members], option, value)
+        self._optimizer._assign([self._index], option, value)
 
     def _check_option(self, option: object) -> None:
         options = ["lr", *self._members.rule.defaults]
@@ -152,7 +152,7 @@ def _option_of_all_groups(name: str) -> property:
         return values[0]
 
     def assign(self, value) -> None:
-        self._assign(0, self._groups, name, value)
+        self._assign(range(len(self._groups)), name, value)
 
     return property(read, assign, doc=f"The option {name} of all groups, which can be assigned. "
                                       "ValueError where groups differ.")
@@ -163,9 +163,8 @@ def _storage_option(name: str) -> property:
         return getattr(self._storage, name)
 
     def assign(self, value) -> None:
-        storage = self._storage.replaced(**{name: value})
-        self._core.set_rounding(storage.stochastic, storage.seed)
-        self._storage = storage
+        self._commit([group.rule for group in self._groups],
+                     self._storage.replaced(**{name: value}))
 
     if name in READ_ONLY:
         return property(read, doc=f"The option {name}, as the states were made.")
@@ -359,17 +358,25 @@ class Optimizer:
         self._one_fixed_rate = not (callable(self._lr) or any(
             [group.lr is not None for group in self._groups]))
 
-    def _assign(self, first: int, groups: list[_Members], option: str, value: object) -> None:
-        """Sets an option of some groups, from the `first` one on, of all of them or of none."""
-        changed = [group.rule.replaced(**{option: value}) for group in groups]
-        for group, rule in zip(groups, changed):
-            if (rule.kernel, rule.states) != (group.rule.kernel, group.rule.states):
+    def _assign(self, groups: Iterable[int], option: str, value: object) -> None:
+        """Sets an option of some groups: of all of them or of none."""
+        rules = [group.rule for group in self._groups]
+        for k in groups:
+            changed = rules[k].replaced(**{option: value})
+            if (changed.kernel, changed.states) != (rules[k].kernel, rules[k].states):
                 raise ValueError(
                     f"{option} must stay as it was when the optimizer was made, since other states "
                     f"go with {value!r}: make a new optimizer"
                 )
-        self._core.set_rules(first, [rule.compiled for rule in changed])
-        for group, rule in zip(groups, changed):
+            rules[k] = changed
+        self._commit(rules)
+
+    def _commit(self, rules: list[Rule], storage: StorageOptions | None = None) -> None:
+        storage = self._storage if storage is None else storage
+        self._core.set_rounding(storage.stochastic, storage.seed)
+        self._storage = storage
+        for k, (group, rule) in enumerate(zip(self._groups, rules)):
+            self._core.set_rule(k, rule.compiled)
             group.rule = rule
 
     def _evaluate(self, lr) -> float:

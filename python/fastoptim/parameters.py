@@ -29,10 +29,23 @@ def named(arrays: object, what: str, first: int = 0) -> dict[str | int, object]:
                 raise TypeError(f"{what} must be named by strings, got {name!r}")
         return dict(arrays)
     if isinstance(arrays, Iterable) and not isinstance(arrays, str):
+        arrays = list(arrays)
+        _check_items(arrays, what)
         return dict(enumerate(arrays, first))
     raise TypeError(
         f"{what} must be an array, a sequence or a mapping of arrays, got {type(arrays).__name__}"
     )
+
+
+def _check_items(arrays: list, what: str) -> None:
+    """TypeError for a list that is likely to have been meant as something else."""
+    rule = f"{what} must be an array, a sequence or a mapping of arrays, got "
+    if len(arrays) > 1 and all(isinstance(x, Real) and not isinstance(x, np.generic)
+                               for x in arrays):
+        raise TypeError(f"{rule}numbers: np.array({what}) makes one array of them")
+    if arrays and all(isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], str)
+                      for x in arrays):
+        raise TypeError(f"{rule}pairs of name and array: dict({what}) makes a mapping of them")
 
 
 def kept(what: str, arrays: object, named_arrays: dict[str | int, object]) -> list[tuple]:
@@ -112,7 +125,8 @@ def in_order(grads: object, names: list[str | int]) -> list[object]:
             f"got {type(grads).__name__}{hint}"
         )
     if len(ordered) != len(names):
-        raise ValueError(f"grads must hold {_count(len(names), 'array')}, one a parameter, "
+        plural = "s" * (len(names) != 1)
+        raise ValueError(f"grads must hold {len(names)} array{plural}, one a parameter, "
                          f"got {len(ordered)}{_mistaken(grads, ordered)}")
     return ordered
 
@@ -122,7 +136,7 @@ def _renaming(missing: list, extra: list) -> str:
     for name in missing:
         for other in extra:
             if isinstance(name, str) and isinstance(other, str) and name in other:
-                return f": the gradient of {name!r} must be named {name!r} too, not {other!r}"
+                return f": gradients are named as their parameters, {name!r} and not {other!r}"
     if all(isinstance(name, int) for name in missing) and missing:
         return ": parameters of a sequence have positions for names, give the gradients as a list"
     return checks.suggestion(extra[0], missing) if extra else ""
@@ -130,12 +144,8 @@ def _renaming(missing: list, extra: list) -> str:
 
 def _mistaken(grads: object, ordered: list) -> str:
     """The likely fix where gradients are too many or too few."""
-    if all(isinstance(x, Real) and not isinstance(x, np.generic) for x in ordered):
+    if ordered and all(isinstance(x, Real) and not isinstance(x, np.generic) for x in ordered):
         return ": np.array(grads) makes one array of numbers"
-    if is_array(grads) and not np.ndim(grads):
+    if is_array(grads) and getattr(grads, "ndim", None) == 0:
         return ": step takes the gradients, not the loss"
     return ""
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'s' * (n != 1)}"

@@ -135,8 +135,9 @@ class AdamRule(Rule):
     def _check(self) -> None:
         super()._check()
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
-            raise TypeError(f"betas must be two numbers (beta1, beta2), got {self.betas!r}"
-                            + ": betas=(0.9, 0.999), say" * isinstance(self.betas, float))
+            hint = ": both are given, betas=(0.9, 0.999)" * isinstance(self.betas, float)
+            raise TypeError("betas must be two numbers (beta1, beta2), got "
+                            f"{self.betas!r}{hint}")
         beta1, beta2 = self.betas
         self._set(
             "betas",

@@ -24,6 +24,11 @@ from fastoptim.options import ReadOnly
 __all__ = ["constant", "exponential", "inverse_sqrt", "inverse_time", "piecewise", "staircase"]
 
 
+def __getattr__(name: str):
+    hint = "" if name.startswith("_") else checks.suggestion(name, __all__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+
+
 def _value(**options: bool):
     """A dataclass whose fields stay as they are, and whose error says what to do instead."""
     def refuse(self, name: str, *value: object) -> None:

@@ -7,7 +7,7 @@ import gc
 import pickle
 import re
 import signal
-import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -415,7 +415,7 @@ def test_dtypes_do_not_mix():
     (3, TypeError, "grads must be an array, a sequence or a mapping of arrays, got int"),
     ({"a": 1, "b": 1, "c": 1}, TypeError, "grad 'a' must be an array .*, got int"),
     ([1, 1, 1], TypeError, "grad 'a' must be an array .*, got int"),
-    ("abc", TypeError, "grad 'a' must be an array .*, got str"),
+    ("abc", TypeError, "grads must be an array, a sequence or a mapping of arrays, got str"),
     (None, ValueError, "grad 'a' must be given: no gradient is bound"),
 ])
 def test_gradients_that_do_not_match(grads, error, match):
@@ -637,14 +637,16 @@ def test_a_refused_gradient_does_not_take_the_place_of_the_bound_one():
 
 
 def test_no_gradient_is_kept_alive():
-    p, g = np.zeros(3), np.ones(3)
-    opt = fo.SGD([p, np.zeros(4)])
-    count = sys.getrefcount(g)
-    opt.step([g, np.ones(4)])
-    assert sys.getrefcount(g) == count
-    with refused(ValueError, "grad 1 must have shape", p, opt):
-        opt.step([g, np.ones(5)])
-    assert sys.getrefcount(g) == count
+    opt = fo.SGD([np.zeros(3), np.zeros(4)])
+    for length in (4, 5):
+        g = np.ones(3)
+        gone = weakref.ref(g)
+        # No traceback is kept either: a frame in it would hold the list.
+        with contextlib.suppress(ValueError):
+            opt.step([g, np.ones(length)])
+        del g
+        assert gone() is None
+    assert opt.t == 1
 
 
 def reshape(x):
@@ -754,10 +756,11 @@ def test_fresh_gradients_of_changing_forms_between_bound_ones():
         assert p.tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("arguments", [(), (0.1, None), (0.1, None, None, None)])
+@pytest.mark.parametrize("arguments", [(), (0.1, None), (0.1, None, None, (), None)])
 def test_the_cores_step_counts_its_arguments(arguments):
     step = fo.SGD(np.zeros(1), grads=np.zeros(1))._core
-    with pytest.raises(TypeError, match=f"^run takes lr, grads and t, got {len(arguments)} arg"):
+    with pytest.raises(TypeError, match="^run takes lr, grads, t and perhaps kept, got "
+                       f"{len(arguments)} arg"):
         step.run(*arguments)
     with pytest.raises(TypeError, match="Step.__init__ must be called first"):
         type(step).__new__(type(step)).run(0.1, None, None)

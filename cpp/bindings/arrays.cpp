@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 
 namespace fastoptim {
 namespace {
@@ -78,7 +79,11 @@ py::array as_array(py::handle x, const std::string& label) {
                        .c_str());
     throw py::error_already_set();
   }
-  throw py::type_error(label + " must be an array (NumPy, buffer protocol or DLPack), got " + type);
+  const char* const fix = PyList_Check(x.ptr())   ? ": np.array(...) makes one of numbers"
+                          : PyDict_Check(x.ptr()) ? ": a mapping must hold the arrays themselves"
+                                                  : "";
+  throw py::type_error(label + " must be an array (NumPy, buffer protocol or DLPack), got " + type +
+                       fix);
 }
 
 Storage check_dtype(const py::array& x, const std::string& label) {
@@ -150,15 +155,27 @@ Storage check_storage(const py::array& x, const std::string& label, Role role, S
   if (role == Role::parameter) rule += " in native byte order";
   else if (allowed.size() == 1) rule += " like " + parameter_label;
   else rule += " for " + parameter_label + " of " + storage_names[int(parameter)];
-  throw py::type_error(rule + ", got " + text(dtype));
+  std::string fix;
+  if (role == Role::gradient && parameter != Storage::bfloat16)
+    fix = std::string(": convert it, .astype(np.") + storage_names[int(parameter)] + ")";
+  else if (role == Role::parameter && std::strchr("biu", dtype.kind()))
+    fix = ": make it of floats before, .astype(np.float64)";
+  throw py::type_error(rule + ", got " + text(dtype) + fix);
 }
 
 const char* storage_name(Storage storage) { return storage_names[int(storage)]; }
 
 void check_shape(const py::array& x, const std::string& label, const py::array& like) {
-  if (!same_shape(x, like))
-    throw py::value_error(label + " must have shape " + shape_text(like) + ", got " +
-                          shape_text(x));
+  if (same_shape(x, like)) return;
+  const bool transposed = x.ndim() == 2 && like.ndim() == 2 && x.shape(0) == like.shape(1) &&
+                          x.shape(1) == like.shape(0);
+  const char* const fix =
+      transposed                  ? ": its transpose .T has that shape"
+      : x.size() == like.size()   ? ": it has as many elements, reshape it, or sum with keepdims=True"
+      : x.ndim() == 0             ? ": that is a single number, as a loss is"
+                                  : "";
+  throw py::value_error(label + " must have shape " + shape_text(like) + ", got " + shape_text(x) +
+                        fix);
 }
 
 bool same_shape(const py::array& a, const py::array& b) {

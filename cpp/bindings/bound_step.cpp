@@ -277,7 +277,7 @@ void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
     else if (item.bound)
       bound.check_unchanged();
     else
-      throw py::value_error(bound.label + " must be given: no gradient is bound");
+      throw py::value_error(bound.label + " must be given: no gradient is bound, call step(grads)");
   }
   // Nothing below throws but for want of memory, and that before a step begins.
   if (given || !bound_in_use_) {

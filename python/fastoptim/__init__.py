@@ -25,10 +25,20 @@ _LATER = {
 
 def __getattr__(name: str):
     if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_hint(name)}")
     module = import_module(f"fastoptim.{_LATER[name] or name}")
     value = globals()[name] = getattr(module, name) if _LATER[name] else module
     return value
+
+
+def _hint(name: str) -> str:
+    if name.startswith("_"):  # what Python looks for by itself
+        return ""
+    if name in ("optim", "optimizer"):
+        return ": the optimizers are in this module, fastoptim.Adam"
+    from fastoptim.checks import suggestion
+
+    return suggestion(name, __all__)
 
 
 def __dir__() -> list[str]:

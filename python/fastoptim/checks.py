@@ -1,19 +1,63 @@
 """Checks of options: each states the rule and the value that broke it."""
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 
 MAX_STEPS = 2**53  # what a float64 can count up to, one by one
 
+# What other libraries and books call an option, and what it may be called here.
+ALIASES = {
+    "alpha": ("lr", "beta"),  # the rate in the papers, the weight of the past in torch's RMSprop
+    "beta1": ("betas", "beta"),
+    "beta2": ("betas", "beta"),
+    "beta_1": ("betas", "beta"),
+    "beta_2": ("betas", "beta"),
+    "batchsize": ("batch_size",),
+    "bs": ("batch_size",),
+    "decay": ("weight_decay",),
+    "epsilon": ("eps",),
+    "eta": ("lr",),
+    "l2": ("weight_decay",),
+    "learning_rate": ("lr",),
+    "momentum": ("beta",),
+    "random_state": ("seed",),
+    "rho": ("beta",),
+    "step_size": ("lr",),
+    "wd": ("weight_decay",),
+}
+
+
+def suggestion(name: object, names: Iterable[object]) -> str:
+    """"; did you mean 'lr'?", if some of the names are like one that is not among them, or ""."""
+    names = [known for known in names if isinstance(known, str)]
+    if not isinstance(name, str) or not names:
+        return ""
+    found = [known for known in ALIASES.get(name.lower(), ()) if known in names]
+    found = found or [known for known in names if known.lower() == name.lower()]
+    if not found:
+        from difflib import get_close_matches  # here, since the import would take a millisecond
+
+        found = get_close_matches(name, names, n=1, cutoff=0.7)
+    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def _unwrapped(value: object) -> object:
+    """The scalar in an array without axes, such as jax.numpy and np.where return; else `value`."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
 
 def number(name: str, value: object, *, low: float = 0.0, below: float = math.inf) -> float:
     """`value` as a float in [low, below); TypeError or ValueError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+    given = value
+    if type(value) is not float:  # the shortest way: to ask whether it is Real takes 0.2 us
+        value = _unwrapped(value)
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name} must be a number, got {given!r}")
     try:
-        given, value = value, float(value)  # first: what is just below 1 may round to 1
+        value = float(value)  # first: what is just below 1 may round to 1
     except OverflowError:
-        given, value = value, math.inf
+        value = math.inf
     if not low <= value < below:  # also refuses NaN
         rule = f"finite and >= {low:g}" if below == math.inf else f"in [{low:g}, {below:g})"
         raise ValueError(f"{name} must be {rule}, got {given!r}")
@@ -22,11 +66,12 @@ def number(name: str, value: object, *, low: float = 0.0, below: float = math.in
 
 def integer(name: str, value: object, *, low: int | None = None, high: int | None = None) -> int:
     """`value` as an int in [low, high]; TypeError or ValueError otherwise."""
+    given, value = value, _unwrapped(value)
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {given!r}")
     if (low is not None and value < low) or (high is not None and value > high):
         rule = f">= {low}" if high is None else f"in [{low}, {_short(high)}]"
-        raise ValueError(f"{name} must be {rule}, got {value!r}")
+        raise ValueError(f"{name} must be {rule}, got {given!r}")
     return int(value)
 
 

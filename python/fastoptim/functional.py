@@ -10,11 +10,13 @@ from fastoptim.storage import StorageOptions
 
 __all__ = ["adam_", "momentum_", "rmsprop_", "sgd_"]
 
+ROUNDING = ("seed", "rounding")  # options of storage that a single step has
+
 
 def _step(kind: type[Rule], p, g, states: dict, t: int, lr: float, options: dict) -> None:
-    rounding = {name: options.pop(name) for name in ("seed", "rounding") if name in options}
+    rounding = {name: options.pop(name) for name in ROUNDING if name in options}
     storage = StorageOptions(**rounding)
-    rule = make_rule(kind, options)
+    rule = make_rule(kind, options, f"{kind.name}_", others=ROUNDING)
     t = checks.integer("t", t, low=1, high=checks.MAX_STEPS)
     lr = checks.number("lr", lr)
     for name, x in states.items():

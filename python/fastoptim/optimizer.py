@@ -1,11 +1,12 @@
 """What all optimizers share: parameters, groups, states, the step. The core does arithmetic."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, getattr_static
 
 import numpy as np
 
 from fastoptim import _core, checks, parameters
+from fastoptim.options import ReadOnly
 from fastoptim.rules import Rule, make_rule
 from fastoptim.storage import StorageOptions, check_blocks, make_states, patterns
 
@@ -13,6 +14,33 @@ __all__ = ["Group", "Optimizer"]
 
 FORMAT = 1  # of state_dict
 SCHEDULE = "schedule"  # where a state_dict would hold a rate that is no number
+
+# Attributes that can be read only, and what to do instead of assigning to them.
+READ_ONLY = {
+    "Rule": "it belongs to the class",
+    "t": "it counts the steps taken, and load_state_dict sets it",
+    "params": "write into its arrays, opt.params[name][...] = value, or make a new optimizer",
+    "state": "write into its arrays, opt.state[name][state][...] = value, or call load_state_dict",
+    "groups": "assign a group's options, opt.groups[0]['lr'] = value",
+} | dict.fromkeys(("state_dtype", "master", "uint16_is_bfloat16"),
+                  "the states are stored so: make a new optimizer")
+
+# Attributes that other libraries' optimizers have, and what stands in their place.
+ELSEWHERE = {
+    "add_param_group": "all groups are given when it is made, [{'params': ...}, ...]",
+    "apply_gradients": "the gradients alone go to opt.step(grads), the parameters are known",
+    "compute_gradients": "compute the gradients, and call opt.step(grads)",
+    "grads": "gradients are bound when it is made, (params, grads=...), or given to "
+             "opt.step(grads)",
+    "init": "the state is made with it: call opt.step(grads)",
+    "learning_rate": "the rate is opt.lr",
+    "iterations": "the steps taken are opt.t",
+    "minimize": "compute the gradients, and call opt.step(grads)",
+    "param_groups": "the groups are opt.groups, their options opt.groups[0]['lr']",
+    "update": "opt.step(grads) updates the parameters in place",
+    "zero_grad": "nothing has to be zeroed, since opt.step(grads) takes the gradients of its step "
+                 "alone",
+}
 
 
 def _check_lr(lr: object) -> float | Callable[[int], float]:
@@ -40,7 +68,14 @@ class _Members:
 
 
 class Group(Mapping):
-    """Parameters that share options. Read and assign them by name: `group["lr"] = 0.01`."""
+    """Parameters that share options. Read and assign them by name: `group["lr"] = 0.01`.
+
+    A rate that is assigned is the group's own from then on, whatever the optimizer's or its
+    schedule: `group["lr"] *= 0.5` reads that of the coming step, and assigns a number. None gives
+    the group back to the optimizer's rate.
+    """
+
+    __slots__ = ("_index", "_optimizer")
 
     # Made anew for each look at it: an optimizer that held its groups, which know it, would be
     # a cycle, and its states would stay until the garbage collector came by.
@@ -60,30 +95,38 @@ class Group(Mapping):
 
     def __getitem__(self, option: str):
         if option == "params":
-            return list(self._members.names)
+            return tuple(self._members.names)
         if option == "lr":
             return self._optimizer._rate(self._members, self._optimizer.lr)
-        if option not in self._members.rule.defaults:
-            raise KeyError(option)
+        self._check_option(option)
         return getattr(self._members.rule, option)
 
     def __setitem__(self, option: str, value) -> None:
-        members = self._members
         if option == "lr":
-            members.lr = _check_lr(value)
+            self._members.lr = None if value is None else _check_lr(value)
             self._optimizer._note_rates()
             return
-        if option not in members.rule.defaults:
-            raise KeyError(f"the option must be among lr, {', '.join(members.rule.defaults)}, "
-                           f"got {option!r}")
-        changed = members.rule.replaced(**{option: value})
-        if (changed.kernel, changed.states) != (members.rule.kernel, members.rule.states):
-            raise ValueError(
-                f"{option} must stay as it was when the optimizer was made, since other states "
-                f"go with {value!r}: make a new optimizer"
-            )
-        self._optimizer._core.set_rule(self._index, changed.compiled)
-        members.rule = changed
+        self._check_option(option)
+        self._optimizer._assign([self._index], option, value)
+
+    def _check_option(self, option: object) -> None:
+        options = ["lr", *self._members.rule.defaults]
+        if option not in options[1:]:
+            raise KeyError(f"the option must be among {', '.join(options)}, got {option!r}"
+                           f"{checks.suggestion(option, options)}")
+
+    def __getattr__(self, name: str):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(f"a group has its options as items: group[{name!r}]"
+                             if name in self else f"a group has no attribute {name!r}"
+                             f"{checks.suggestion(name, [*self, 'keys', 'items', 'values'])}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in Group.__slots__:
+            raise AttributeError(f"options of a group must be assigned as items, got {name!r}: "
+                                 f"group[{name!r}] = value")
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={self[name]!r}" for name in self if name != "params")
@@ -98,6 +141,54 @@ def _check_names(given: object, expected: Iterable[str | int], what: str) -> Non
         raise ValueError(f"{what} must hold {expected}, got {list(given)}")
 
 
+def _option_of_all_groups(name: str) -> property:
+    def read(self):
+        values = [getattr(group.rule, name) for group in self._groups]
+        if any(value != values[0] for value in values):
+            raise ValueError(
+                f"{name} must be read group by group where groups differ, got "
+                + ", ".join(f"{value!r} in group {k}" for k, value in enumerate(values))
+                + f": opt.groups[0][{name!r}]")
+        return values[0]
+
+    def assign(self, value) -> None:
+        self._assign(range(len(self._groups)), name, value)
+
+    return property(read, assign, doc=f"The option {name} of all groups, which can be assigned. "
+                                      "ValueError where groups differ.")
+
+
+def _storage_option(name: str) -> property:
+    def read(self):
+        return getattr(self._storage, name)
+
+    def assign(self, value) -> None:
+        self._commit([group.rule for group in self._groups],
+                     self._storage.replaced(**{name: value}))
+
+    if name in READ_ONLY:
+        return property(read, doc=f"The option {name}, as the states were made.")
+    return property(read, assign, doc=f"The option {name}, which can be assigned.")
+
+
+class _Elsewhere:
+    """An attribute that there is not, and whose AttributeError says what stands in its place.
+
+    A __getattr__ could say more, but on Python 3.11 it makes each look at any attribute 0.03 us
+    slower, and a step takes a dozen.
+    """
+
+    def __init__(self, name: str, hint: str) -> None:
+        self.name, self.hint = name, hint
+        self.__doc__ = f"Not here: {hint}."
+
+    def __get__(self, optimizer: object, kind: type):
+        self.refuse(kind)
+
+    def refuse(self, kind: type) -> None:
+        raise AttributeError(f"{kind.__name__} has no attribute {self.name!r}: {self.hint}")
+
+
 class Optimizer:
     """What all optimizers share. Use SGD, Momentum, RMSProp, Adam or AdamW.
 
@@ -106,7 +197,8 @@ class Optimizer:
             array, or a list of groups `{"params": ..., "lr": ..., ...}` with options of their
             own. float32, float64, bfloat16 (of ml_dtypes) or float16, writable, any strides whose
             elements do not overlap; NumPy arrays, or anything with the buffer protocol or DLPack
-            on the CPU.
+            on the CPU. A mapping or list must go on holding these arrays: a step refuses one in
+            which another was put in the place of one of them.
         grads: gradients to bind, given as params are (by name for a mapping, else in order).
             `step()` then takes nothing: write new gradients into these arrays.
         lr: the learning rate, a number >= 0 or a callable from the step, counted from 0.
@@ -120,14 +212,21 @@ class Optimizer:
         uint16_is_bfloat16: take uint16 arrays as bfloat16 patterns.
         options: the rule's own, as in its class.
 
+    Options are attributes too. Those of the rule, `seed` and `rounding` can be assigned, which
+    counts from the next step on, for all groups: `opt.weight_decay = 0.1`.
+
     Raises:
         TypeError, ValueError: an array or option that breaks a rule above; the message states
         the rule and what came. Nothing has changed then.
+        AttributeError: an attribute that there is not, or that cannot be assigned; the message
+        says what to do instead.
     """
 
     Rule: type[Rule]
 
     def __init_subclass__(cls) -> None:
+        for name in cls.Rule.defaults:
+            setattr(cls, name, _option_of_all_groups(name))
         keyword = [Parameter("lr", Parameter.KEYWORD_ONLY, default=cls.Rule.lr)]
         keyword += [Parameter(name, Parameter.KEYWORD_ONLY, default=default)
                     for kind in (cls.Rule, StorageOptions)
@@ -138,18 +237,27 @@ class Optimizer:
             *keyword,
         ])
 
-    def __init__(self, params, grads=None, *, lr=None, **options) -> None:
-        if not hasattr(self, "Rule"):
+    def __init__(self, params=None, grads=None, *, lr=None, **options) -> None:
+        kind = type(self).__name__
+        if not hasattr(type(self), "Rule"):
             raise TypeError("Optimizer is what all have in common: use SGD, Momentum, RMSProp, "
                             "Adam or AdamW")
+        if params is None:
+            raise TypeError("params must be an array, a sequence or a mapping of arrays, got "
+                            f"NoneType: {kind}(params, lr=...)")
+        if type(grads) in (int, float) or callable(grads):
+            raise TypeError("grads must be an array, a sequence or a mapping of arrays, got "
+                            f"{type(grads).__name__}: a rate is given by name, {kind}(params, "
+                            f"lr={'schedule' if callable(grads) else grads})")
         storage = {name: options.pop(name)
                    for name in StorageOptions.defaults if name in options}
         self._storage = StorageOptions(**storage)
-        rule = make_rule(self.Rule, options)
+        rule = make_rule(self.Rule, options, kind, others=StorageOptions.defaults)
         self._lr = _check_lr(self.Rule.lr if lr is None else lr)
         self._params: dict[str | int, np.ndarray] = {}
         self._stored: dict[str | int, str] = {}  # as what: float32, ...
         self._groups: list[_Members] = []
+        self._kept = []  # the mappings and lists of parameters
         if parameters.is_groups(params):
             for given in params:
                 self._add_group(dict(given), options)
@@ -160,9 +268,14 @@ class Optimizer:
 
         self._names = list(self._params)
         ordered = [None] * len(self._names)
+        bound = []
         if grads is not None:
-            ordered = [_core.as_array(grad, f"grad {name!r}") for name, grad in
-                       zip(self._names, parameters.in_order(grads, self._names))]
+            given = parameters.in_order(grads, self._names)
+            bound = parameters.kept("grads", grads, dict(zip(self._names, given)))
+            ordered = [_core.as_array(grad, f"grad {name!r}")
+                       for name, grad in zip(self._names, given)]
+        # What a step compares where gradients come with it, and where they are bound.
+        self._kept, self._kept_if_bound = tuple(self._kept), (*self._kept, *bound)
         self._state = {}
         tensors = []
         for k, group in enumerate(self._groups):
@@ -190,12 +303,14 @@ class Optimizer:
             raise ValueError(f"a group must hold 'params', got {list(given)}")
         params = given.pop("params")
         lr = given.pop("lr", None)
-        self._add(params, make_rule(self.Rule, options | given),
-                  None if lr is None else _check_lr(lr))
+        rule = make_rule(self.Rule, options | given, f"a group of {type(self).__name__}")
+        self._add(params, rule, None if lr is None else _check_lr(lr))
 
     def _add(self, params, rule: Rule, lr) -> None:
         names = []
-        for name, x in parameters.named(params, "params", len(self._params)).items():
+        given = parameters.named(params, "params", len(self._params))
+        self._kept += parameters.kept("params", params, given)
+        for name, x in given.items():
             label = f"parameter {name!r}"
             if name in self._params:
                 raise ValueError(f"{label} must stand in one group only, got two")
@@ -218,22 +333,51 @@ class Optimizer:
         Raises:
             TypeError, ValueError: a gradient that is missing, unexpected, of another dtype or
             shape, or shares memory with what is written; a learning rate that is not finite and
-            >= 0. RuntimeError: another thread is stepping this optimizer. In every case nothing
-            has changed: no parameter, no state, no count.
+            >= 0; a mapping or list of parameters, or of bound gradients, that holds other arrays
+            than when the optimizer was made: `params["W"] = params["W"] / 2` makes a new array,
+            `params["W"] /= 2` writes into this one. RuntimeError: another thread is stepping this
+            optimizer. In every case nothing has changed: no parameter, no state, no count.
         """
         if grads is not None:
             grads = parameters.in_order(grads, self._names)
+            kept = self._kept
+        else:
+            kept = self._kept_if_bound
         if self._one_fixed_rate:
-            self._core.run(self._lr, grads, None)
+            lr, t = self._lr, None
         else:
             t = self._core.t
-            lr = self._evaluate(self._lr)
-            self._core.run([self._rate(group, lr) for group in self._groups], grads, t)
+            shared = self._evaluate(self._lr)
+            lr = [self._rate(group, shared) for group in self._groups]
+        if self._core.run(lr, grads, t, kept) is False:
+            parameters.check_kept(kept)
+            self._core.run(lr, grads, t)  # they only stand in another order
 
     def _note_rates(self) -> None:
         """Whether one number serves every group and step: then a step need not ask."""
-        self._one_fixed_rate = not callable(self._lr) and all(
-            group.lr is None for group in self._groups)
+        self._one_fixed_rate = not (callable(self._lr) or any(
+            [group.lr is not None for group in self._groups]))
+
+    def _assign(self, groups: Iterable[int], option: str, value: object) -> None:
+        """Sets an option of some groups: of all of them or of none."""
+        rules = [group.rule for group in self._groups]
+        for k in groups:
+            changed = rules[k].replaced(**{option: value})
+            if (changed.kernel, changed.states) != (rules[k].kernel, rules[k].states):
+                raise ValueError(
+                    f"{option} must stay as it was when the optimizer was made, since other states "
+                    f"go with {value!r}: make a new optimizer"
+                )
+            rules[k] = changed
+        self._commit(rules)
+
+    def _commit(self, rules: list[Rule], storage: StorageOptions | None = None) -> None:
+        storage = self._storage if storage is None else storage
+        self._core.set_rounding(storage.stochastic, storage.seed)
+        self._storage = storage
+        for k, (group, rule) in enumerate(zip(self._groups, rules)):
+            self._core.set_rule(k, rule.compiled)
+            group.rule = rule
 
     def _evaluate(self, lr) -> float:
         if callable(lr):
@@ -252,7 +396,9 @@ class Optimizer:
     def lr(self) -> float:
         """The learning rate of the coming step. Assign a number or a schedule to change it.
 
-        Groups that were given a rate of their own keep it.
+        Either takes the place of the one before: `opt.lr *= 0.5` reads the number of the coming
+        step, and assigns half of it for all steps from then on. Groups that were given a rate of
+        their own keep it.
         """
         return self._evaluate(self._lr)
 
@@ -262,19 +408,33 @@ class Optimizer:
         self._note_rates()
 
     @property
-    def groups(self) -> list[Group]:
+    def groups(self) -> tuple[Group, ...]:
         """The parameter groups; their options can be read and assigned by name."""
-        return [Group(self, k) for k in range(len(self._groups))]
+        return tuple(Group(self, k) for k in range(len(self._groups)))
 
     @property
-    def params(self) -> dict[str | int, np.ndarray]:
-        """Name -> parameter; arrays of a sequence are named by position."""
-        return dict(self._params)
+    def params(self) -> Mapping[str | int, np.ndarray]:
+        """Name -> parameter; arrays of a sequence are named by position.
+
+        Read-only, but for the arrays themselves: `opt.params[name][...] = value`.
+        """
+        return ReadOnly(self._params, "opt.params[{key}] must be written in place, since the "
+                        "optimizer updates the array that it was given: "
+                        "opt.params[{key}][...] = value")
 
     @property
-    def state(self) -> dict[str | int, dict[str, np.ndarray]]:
-        """Name -> the parameter's states, name -> array: live, to be read and written in place."""
-        return {name: dict(states) for name, states in self._state.items()}
+    def state(self) -> Mapping[str | int, Mapping[str, np.ndarray]]:
+        """Name -> the parameter's states, name -> array.
+
+        Read-only, but for the arrays themselves, which are live: `opt.state[name]["v"][...] = 0`.
+        """
+        return ReadOnly(
+            {name: ReadOnly(states, f"opt.state[{name!r}][{{key}}] must be written in place, since "
+                            "the optimizer goes on with the array that it has: "
+                            f"opt.state[{name!r}][{{key}}][...] = value")
+             for name, states in self._state.items()},
+            "opt.state[{key}] must be written in place, since the optimizer goes on with the "
+            "arrays that it has: opt.state[{key}][state][...] = value, or call load_state_dict")
 
     def state_dict(self) -> dict:
         """All that a run needs to go on bit for bit, as a plain dict: a copy of this moment.
@@ -364,6 +524,32 @@ class Optimizer:
                 group.lr = rate
         self._note_rates()
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name[0] != "_" and name != "lr":  # those two often, so first and as fast as can be
+            self._check_assignable(name)
+        object.__setattr__(self, name, value)
+
+    def _check_assignable(self, name: str) -> None:
+        kind = type(self)
+        known = getattr_static(kind, name, None)
+        if isinstance(known, _Elsewhere):
+            known.refuse(kind)
+        if not hasattr(kind, name):
+            raise AttributeError(f"{kind.__name__} has no attribute {name!r}"
+                                 f"{checks.suggestion(name, dir(self))}")
+        if name in READ_ONLY:
+            hint = READ_ONLY[name]
+        elif callable(known):
+            hint = f"it is a method, opt.{name}(...)"
+        elif isinstance(known, property) and known.fset is None:
+            hint = "it can be read only"
+        else:
+            return
+        raise AttributeError(f"{name} of {kind.__name__} must not be assigned to: {hint}")
+
+    def __dir__(self) -> list[str]:
+        return [name for name in object.__dir__(self) if name not in ELSEWHERE]
+
     def __reduce_ex__(self, protocol):
         raise TypeError(
             f"{type(self).__name__} must not be copied or pickled, since it updates arrays that "
@@ -380,3 +566,9 @@ class Optimizer:
         state = sum(x.nbytes for states in self._state.values() for x in states.values())
         return (f"{type(self).__name__}({', '.join([lr, *options])}; t={self.t}, "
                 f"{len(self._params)} arrays, {size:,} parameters, {state:,} bytes of state)")
+
+
+for _name in StorageOptions.defaults:
+    setattr(Optimizer, _name, _storage_option(_name))
+for _name, _hint in ELSEWHERE.items():
+    setattr(Optimizer, _name, _Elsewhere(_name, _hint))

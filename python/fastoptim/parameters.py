@@ -1,8 +1,11 @@
 """How parameters and gradients are given: an array, a sequence, a mapping, or groups."""
 
 from collections.abc import Iterable, Mapping
+from numbers import Real
 
 import numpy as np
+
+from fastoptim import checks
 
 
 def is_array(x: object) -> bool:
@@ -26,10 +29,63 @@ def named(arrays: object, what: str, first: int = 0) -> dict[str | int, object]:
                 raise TypeError(f"{what} must be named by strings, got {name!r}")
         return dict(arrays)
     if isinstance(arrays, Iterable) and not isinstance(arrays, str):
+        arrays = list(arrays)
+        _check_items(arrays, what)
         return dict(enumerate(arrays, first))
     raise TypeError(
         f"{what} must be an array, a sequence or a mapping of arrays, got {type(arrays).__name__}"
     )
+
+
+def _check_items(arrays: list, what: str) -> None:
+    """TypeError for a list that is likely to have been meant as something else."""
+    rule = f"{what} must be an array, a sequence or a mapping of arrays, got "
+    if len(arrays) > 1 and all(isinstance(x, Real) and not isinstance(x, np.generic)
+                               for x in arrays):
+        raise TypeError(f"{rule}numbers: np.array({what}) makes one array of them")
+    if arrays and all(isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], str)
+                      for x in arrays):
+        raise TypeError(f"{rule}pairs of name and array: dict({what}) makes a mapping of them")
+
+
+def kept(what: str, arrays: object, named_arrays: dict[str | int, object]) -> list[tuple]:
+    """What it takes to see whether a mapping or list goes on holding these arrays, as a list.
+
+    Empty for what cannot change or makes its arrays anew for each look.
+    """
+    if isinstance(arrays, Mapping):
+        if any(arrays[name] is not x for name, x in named_arrays.items()):
+            return []
+        named_arrays = {name: named_arrays[name] for name in arrays}  # the order that it has
+        keys = names = tuple(named_arrays)
+    elif isinstance(arrays, list):
+        names = tuple(named_arrays)
+        keys = tuple(range(len(names)))
+    else:
+        return []
+    return [(arrays, keys, tuple(named_arrays.values()), names, what)]
+
+
+def check_kept(all_kept: Iterable[tuple]) -> None:
+    """ValueError that names the first array that was rebound, removed or added since `kept`."""
+    for arrays, keys, objects, names, what in all_kept:
+        one = "parameter" if what == "params" else "grad"
+        for key, x, name in zip(keys, objects, names):
+            if key >= len(arrays) if isinstance(arrays, list) else key not in arrays:
+                raise ValueError(f"{what} must hold {one} {name!r} as long as the optimizer is "
+                                 "used, got none there: make a new optimizer of what is left")
+            if arrays[key] is not x:
+                rest = ("or make a new optimizer" if what == "params" else
+                        "or give the gradients to step(grads)")
+                raise ValueError(
+                    f"{one} {name!r} must stay the array that the optimizer was made with, got "
+                    f"another one in {what}[{key!r}], which was rebound: write in place, "
+                    f"{what}[{key!r}][...] = value, {rest}")
+        if len(arrays) != len(keys):
+            added = (f"{len(arrays) - len(keys)} more" if isinstance(arrays, list) else
+                     ", ".join(repr(key) for key in arrays if key not in keys) + " beside them")
+            raise ValueError(f"{what} must hold the arrays that the optimizer was made with, got "
+                             f"{added}: make a new optimizer, or give it a copy of the collection")
 
 
 def is_groups(params: object) -> bool:
@@ -53,19 +109,43 @@ def in_order(grads: object, names: list[str | int]) -> list[object]:
         extra = [name for name in grads if name not in names]
         differences = [f"{kind} {found}" for kind, found in
                        (("missing", missing), ("unexpected", extra)) if found]
-        raise ValueError(f"grads must have the parameters' names, got {', '.join(differences)}")
+        raise ValueError(f"grads must have the parameters' names, got {', '.join(differences)}"
+                         f"{_renaming(missing, extra)}")
     if isinstance(grads, (list, tuple)):
         ordered = grads
     elif is_array(grads):
         ordered = [grads]
-    elif isinstance(grads, Iterable):
+    elif isinstance(grads, Iterable) and not isinstance(grads, str):
         ordered = list(grads)
     else:
+        hint = (": step takes the gradients, not the loss" if isinstance(grads, Real) else
+                ": call it first, and give step the gradients" if callable(grads) else "")
         raise TypeError(
             "grads must be an array, a sequence or a mapping of arrays, "
-            f"got {type(grads).__name__}"
+            f"got {type(grads).__name__}{hint}"
         )
     if len(ordered) != len(names):
-        raise ValueError(f"grads must hold {len(names)} arrays, one a parameter, "
-                         f"got {len(ordered)}")
+        plural = "s" * (len(names) != 1)
+        raise ValueError(f"grads must hold {len(names)} array{plural}, one a parameter, "
+                         f"got {len(ordered)}{_mistaken(grads, ordered)}")
     return ordered
+
+
+def _renaming(missing: list, extra: list) -> str:
+    """The likely fix where gradients have other names than parameters: dW1 and W1, say."""
+    for name in missing:
+        for other in extra:
+            if isinstance(name, str) and isinstance(other, str) and name in other:
+                return f": gradients are named as their parameters, {name!r} and not {other!r}"
+    if all(isinstance(name, int) for name in missing) and missing:
+        return ": parameters of a sequence have positions for names, give the gradients as a list"
+    return checks.suggestion(extra[0], missing) if extra else ""
+
+
+def _mistaken(grads: object, ordered: list) -> str:
+    """The likely fix where gradients are too many or too few."""
+    if ordered and all(isinstance(x, Real) and not isinstance(x, np.generic) for x in ordered):
+        return ": np.array(grads) makes one array of numbers"
+    if is_array(grads) and getattr(grads, "ndim", None) == 0:
+        return ": step takes the gradients, not the loss"
+    return ""

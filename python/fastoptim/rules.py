@@ -5,7 +5,7 @@ states a parameter needs, and hands over its options in the order in which
 cpp/kernels/rules.hpp reads them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from fastoptim import checks
 from fastoptim.options import Options
@@ -135,7 +135,9 @@ class AdamRule(Rule):
     def _check(self) -> None:
         super()._check()
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
-            raise TypeError(f"betas must be two numbers (beta1, beta2), got {self.betas!r}")
+            hint = ": both are given, betas=(0.9, 0.999)" * isinstance(self.betas, float)
+            raise TypeError("betas must be two numbers (beta1, beta2), got "
+                            f"{self.betas!r}{hint}")
         beta1, beta2 = self.betas
         self._set(
             "betas",
@@ -166,10 +168,18 @@ class AdamWRule(AdamRule):
     defaults = AdamRule.defaults | {"weight_decay": 1e-2, "decoupled": True}
 
 
-def make_rule(kind: type[Rule], options: Mapping[str, object]) -> Rule:
-    """The rule with these options; TypeError names those that there are."""
+def make_rule(kind: type[Rule], options: Mapping[str, object], whose: str | None = None,
+              others: Iterable[str] = ()) -> Rule:
+    """The rule with these options; TypeError names those that there are.
+
+    whose: who takes them, for that message, and `others` beside them, not in `options`.
+    """
     for name in options:
         if name not in kind.defaults:
-            raise TypeError(f"{kind.name} takes the options lr, {', '.join(kind.defaults)}, "
-                            f"got {name!r}")
+            known = ["lr", *kind.defaults, *others]
+            hint = checks.suggestion(name, known)
+            if kind is SGDRule and name in ("momentum", "nesterov", "dampening"):
+                hint = "; Momentum has it" + ", as beta" * (name == "momentum")
+            raise TypeError(f"{whose or kind.name} takes the options {', '.join(known)}, "
+                            f"got {name!r}{hint}")
     return kind(**options)

@@ -2,21 +2,97 @@
 
 Steps count from 0. With `steps_per_epoch`, a schedule changes once an epoch, and
 `epoch = step // steps_per_epoch`; without it, every step is an epoch of its own. They are
-classes named like functions, since that is how they are used: `inverse_time(1e-3, ...)(step)`.
-Any callable from an int to a float can stand in for them.
+classes named like functions, since that is how they are used: `inverse_time(1e-3, ...)(step)`;
+`at_epoch` takes the epoch itself. Both take an integer >= 0, or a NumPy array of such, for which
+they give a float64 array of the same shape and of the same bits as one by one.
+Any callable from an int to a real number can stand in for them.
+
+>>> import numpy as np
+>>> exponential(0.2, base=0.5)(np.arange(4))
+array([0.2  , 0.1  , 0.05 , 0.025])
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
+
+import numpy as np
 
 from fastoptim import checks
+from fastoptim.options import ReadOnly
 
 __all__ = ["constant", "exponential", "inverse_sqrt", "inverse_time", "piecewise", "staircase"]
 
 
-@dataclass(frozen=True)
-class constant:
+def __getattr__(name: str):
+    hint = "" if name.startswith("_") else checks.suggestion(name, __all__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+
+
+def _value(**options: bool):
+    """A dataclass whose fields stay as they are, and whose error says what to do instead."""
+    def refuse(self, name: str, *value: object) -> None:
+        kind = type(self).__name__
+        raise AttributeError(f"{name} must stay as it is, since a schedule is a value: make "
+                             f"another {kind}, and assign it, opt.lr = {kind}(...)")
+
+    def decorate(cls):
+        cls = dataclass(frozen=True, **options)(cls)
+        cls.__setattr__ = cls.__delattr__ = refuse
+        return cls
+
+    return decorate
+
+
+def _scaled_power(lr: float, base: float, exponent: int) -> float:
+    """lr * base**exponent, infinite where it is beyond float64, which a step then refuses."""
+    try:
+        return lr * base**exponent
+    except OverflowError:
+        return inf if lr else 0.0
+
+
+class _Schedule:
+    """What all schedules share: steps and epochs, checked, one by one or in arrays."""
+
+    steps_per_epoch = 1
+
+    def __call__(self, step):
+        return self._rates("step", step, self.steps_per_epoch)
+
+    def at_epoch(self, epoch):
+        """The learning rate of an epoch, counted from 0, or of each of an array of epochs."""
+        return self._rates("epoch", epoch, 1)
+
+    def _rates(self, name: str, count, per_epoch: int):
+        if type(count) is int and 0 <= count <= checks.MAX_STEPS:  # what an optimizer asks for
+            return self._rate(count // per_epoch)
+        if not isinstance(count, np.ndarray) or count.ndim == 0:
+            count = checks.integer(name, count, low=0, high=checks.MAX_STEPS)
+            return self._rate(count // per_epoch)
+        if count.dtype.kind not in "iu":
+            raise TypeError(f"{name} must be an integer, or an array of integers, got an array of "
+                            f"{count.dtype}")
+        if count.size:
+            for worst in (count.min(), count.max()):
+                checks.integer(name, int(worst), low=0, high=checks.MAX_STEPS)
+        # One by one, since NumPy's power may round otherwise than Python's; each epoch once.
+        epochs, places = np.unique(count // per_epoch, return_inverse=True)
+        rates = np.array([self._rate(epoch) for epoch in epochs.tolist()], np.float64)
+        return rates[places].reshape(count.shape)
+
+    def _rate(self, epoch: int) -> float:
+        raise NotImplementedError
+
+    def _number(self, name: str) -> None:
+        object.__setattr__(self, name, checks.number(name, getattr(self, name)))
+
+    def _count(self, name: str) -> None:
+        object.__setattr__(self, name, checks.integer(name, getattr(self, name), low=1))
+
+
+@_value()
+class constant(_Schedule):
     """The same learning rate at every step: lr.
 
     >>> constant(0.1)(1000)
@@ -26,28 +102,25 @@ class constant:
     lr: float
 
     def __post_init__(self) -> None:
-        checks.number("lr", self.lr)
+        self._number("lr")
 
-    def __call__(self, step: int) -> float:
+    def _rate(self, epoch: int) -> float:
         return self.lr
 
 
-@dataclass(frozen=True)
-class _PerEpoch:
+@_value()
+class _PerEpoch(_Schedule):
     """A rate for each epoch: what the schedules below share."""
 
     lr: float
     steps_per_epoch: int = 1
 
     def __post_init__(self) -> None:
-        checks.number("lr", self.lr)
-        checks.integer("steps_per_epoch", self.steps_per_epoch, low=1)
-
-    def __call__(self, step: int) -> float:
-        return self.at_epoch(step // self.steps_per_epoch)
+        self._number("lr")
+        self._count("steps_per_epoch")
 
 
-@dataclass(frozen=True, kw_only=True)
+@_value(kw_only=True)
 class inverse_time(_PerEpoch):
     """Decay with the inverse of time: lr / (1 + decay_rate*epoch).
 
@@ -60,13 +133,13 @@ class inverse_time(_PerEpoch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.number("decay_rate", self.decay_rate)
+        self._number("decay_rate")
 
-    def at_epoch(self, epoch: int) -> float:
+    def _rate(self, epoch: int) -> float:
         return self.lr / (1 + self.decay_rate * epoch)
 
 
-@dataclass(frozen=True, kw_only=True)
+@_value(kw_only=True)
 class exponential(_PerEpoch):
     """Exponential decay: lr * base**epoch.
 
@@ -78,13 +151,13 @@ class exponential(_PerEpoch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.number("base", self.base)
+        self._number("base")
 
-    def at_epoch(self, epoch: int) -> float:
-        return self.lr * self.base**epoch
+    def _rate(self, epoch: int) -> float:
+        return _scaled_power(self.lr, self.base, epoch)
 
 
-@dataclass(frozen=True, kw_only=True)
+@_value(kw_only=True)
 class inverse_sqrt(_PerEpoch):
     """Decay with the inverse square root: k*lr / sqrt(epoch), epochs counted from 1 here.
 
@@ -98,13 +171,13 @@ class inverse_sqrt(_PerEpoch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.number("k", self.k)
+        self._number("k")
 
-    def at_epoch(self, epoch: int) -> float:
+    def _rate(self, epoch: int) -> float:
         return self.k * self.lr / sqrt(epoch + 1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@_value(kw_only=True)
 class staircase(_PerEpoch):
     """Discrete steps down: lr * factor**(epoch // every).
 
@@ -117,15 +190,15 @@ class staircase(_PerEpoch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.integer("every", self.every, low=1)
-        checks.number("factor", self.factor)
+        self._count("every")
+        self._number("factor")
 
-    def at_epoch(self, epoch: int) -> float:
-        return self.lr * self.factor ** (epoch // self.every)
+    def _rate(self, epoch: int) -> float:
+        return _scaled_power(self.lr, self.factor, epoch // self.every)
 
 
-@dataclass(frozen=True)
-class piecewise:
+@_value()
+class piecewise(_Schedule):
     """Decay by hand: a table of epoch -> rate, each valid until the next.
 
     `table` maps the epoch at which a rate begins to that rate; it must begin at epoch 0.
@@ -141,14 +214,15 @@ class piecewise:
     def __post_init__(self) -> None:
         if not isinstance(self.table, Mapping):
             raise TypeError(f"table must map epochs to learning rates, got {self.table!r}")
-        for epoch, lr in self.table.items():
-            checks.integer("an epoch of the table", epoch, low=0)
-            checks.number(f"the learning rate from epoch {epoch}", lr)
-        if 0 not in self.table:
+        table = {checks.integer("an epoch of the table", epoch, low=0):
+                 checks.number(f"the learning rate from epoch {epoch}", lr)
+                 for epoch, lr in self.table.items()}
+        if 0 not in table:
             raise ValueError(f"table must begin at epoch 0, got {dict(self.table)!r}")
-        checks.integer("steps_per_epoch", self.steps_per_epoch, low=1)
-        object.__setattr__(self, "table", dict(sorted(self.table.items())))
+        self._count("steps_per_epoch")
+        object.__setattr__(self, "table", ReadOnly(
+            dict(sorted(table.items())), "the table of a schedule must stay as it is, since a "
+            "schedule is a value: make another piecewise, and assign it, opt.lr = piecewise(...)"))
 
-    def __call__(self, step: int) -> float:
-        epoch = step // self.steps_per_epoch
+    def _rate(self, epoch: int) -> float:
         return self.table[max(start for start in self.table if start <= epoch)]

@@ -14,10 +14,9 @@ namespace fastoptim {
 namespace {
 
 std::atomic<int> threads{1};
-std::atomic<bool> in_forked_child{false};
+std::atomic<unsigned> n_forks{0};
 
-void after_fork() { in_forked_child = true; }
-[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, after_fork);
+[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, [] { ++n_forks; });
 
 #ifdef FASTOPTIM_THREADS
 
@@ -138,7 +137,7 @@ Pool& pool() {
 
 int num_threads() noexcept { return forked() ? 1 : threads.load(); }
 void set_num_threads(int n) noexcept { threads = n; }
-bool forked() noexcept { return in_forked_child; }
+unsigned forks() noexcept { return n_forks.load(std::memory_order_relaxed); }
 
 void parallel_for(Index n, bool serial, Index grain, Body body, const void* context) {
 #ifdef FASTOPTIM_THREADS

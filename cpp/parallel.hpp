@@ -11,9 +11,14 @@ namespace fastoptim {
 int num_threads() noexcept;
 void set_num_threads(int n) noexcept;
 
+// How many forks lie between the process that loaded this code and the one that asks. Whatever a
+// thread may hold at a fork (a lock, a turn, a thread of its own) is kept with this number: where
+// the number has grown since, the holder does not exist in this process. Cheaper to ask than getpid.
+unsigned forks() noexcept;
+
 // Threads do not survive a fork, and the children of one process together would start more than
 // there are processors. So a forked child runs serially, for good.
-bool forked() noexcept;
+inline bool forked() noexcept { return forks() > 0; }
 
 // Threads sleep some 20 us after their last job, and waking them takes longer than a job of medium
 // size does. So they are left asleep for one, unless such jobs follow each other at once.

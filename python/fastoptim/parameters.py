@@ -1,13 +1,17 @@
 """How parameters and gradients are given: an array, a sequence, a mapping, or groups."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 import numpy as np
 
 
 def is_array(x: object) -> bool:
-    """Whether x is one array rather than a collection of them."""
-    if isinstance(x, np.ndarray) or hasattr(x, "__dlpack__"):
+    """Whether x is one array rather than a collection of them.
+
+    What has a shape is one, though iterating it would give its rows (a sparse matrix) or the
+    names of its columns (a data frame).
+    """
+    if isinstance(x, np.ndarray) or hasattr(x, "__dlpack__") or hasattr(x, "shape"):
         return True
     try:
         memoryview(x)
@@ -25,7 +29,7 @@ def named(arrays: object, what: str, first: int = 0) -> dict[str | int, object]:
             if not isinstance(name, str):
                 raise TypeError(f"{what} must be named by strings, got {name!r}")
         return dict(arrays)
-    if isinstance(arrays, Iterable) and not isinstance(arrays, str):
+    if isinstance(arrays, Iterable) and not isinstance(arrays, (str, Set)):
         return dict(enumerate(arrays, first))
     raise TypeError(
         f"{what} must be an array, a sequence or a mapping of arrays, got {type(arrays).__name__}"
@@ -58,7 +62,7 @@ def in_order(grads: object, names: list[str | int]) -> list[object]:
         ordered = grads
     elif is_array(grads):
         ordered = [grads]
-    elif isinstance(grads, Iterable):
+    elif isinstance(grads, Iterable) and not isinstance(grads, Set):  # a set has no order
         ordered = list(grads)
     else:
         raise TypeError(

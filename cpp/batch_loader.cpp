@@ -9,28 +9,23 @@
 namespace fastoptim {
 namespace {
 
-void run(std::mutex& mutex, std::condition_variable& changed, const bool& stop,
-         std::deque<std::packaged_task<Batch()>>& jobs) {
-  for (;;) {
-    std::unique_lock<std::mutex> lock(mutex);
-    changed.wait(lock, [&] { return stop || !jobs.empty(); });
-    if (stop) return;
-    std::packaged_task<Batch()> next = std::move(jobs.front());
-    jobs.pop_front();
-    lock.unlock();
-    next();
-  }
-}
+// Guards every pool of buffers, for a few instructions at a time. The thread that forks holds it
+// meanwhile, so that a child finds it free, and the pools as they should be: a batch that was made
+// in the parent may be dropped in the child.
+std::mutex& pools_mutex = *new std::mutex;  // never destroyed: batches may outlive main
+
+[[maybe_unused]] const int registered = pthread_atfork(
+    [] { pools_mutex.lock(); }, [] { pools_mutex.unlock(); }, [] { pools_mutex.unlock(); });
 
 // Large buffers of loaders that are gone, for the next one: a loop over epochs that makes a loader
 // for each would have the system zero fresh pages every time. An epoch of 128 MiB in batches of
 // 24 MiB took 374 ns a row of 3 KiB with fresh buffers, and 200 ns with these.
 constexpr Index spare_from = 8 << 20, spare_limit = 64 << 20;
 
+// All under pools_mutex.
 class SpareBuffers {
  public:
   char* take(Index bytes) {
-    const std::lock_guard<std::mutex> lock(mutex_);
     for (auto spare = spares_.begin(); spare != spares_.end(); ++spare)
       if (spare->bytes == bytes) {
         char* buffer = spare->buffer;
@@ -44,7 +39,6 @@ class SpareBuffers {
   // The oldest go when there are too many.
   void keep(char* buffer, Index bytes) noexcept try {
     if (bytes < spare_from || bytes > spare_limit) return std::free(buffer);
-    const std::lock_guard<std::mutex> lock(mutex_);
     for (; total_ + bytes > spare_limit; spares_.pop_front()) {
       total_ -= spares_.front().bytes;
       std::free(spares_.front().buffer);
@@ -60,45 +54,88 @@ class SpareBuffers {
     char* buffer;
     Index bytes;
   };
-  std::mutex mutex_;
   std::deque<Spare> spares_;
   Index total_ = 0;
 };
 
-// Never destroyed: batches may outlive main.
-SpareBuffers& spare_buffers() {
-  static SpareBuffers& buffers = *new SpareBuffers;
-  return buffers;
-}
+SpareBuffers& spare_buffers = *new SpareBuffers;  // never destroyed, as above
 
 }  // namespace
 
 BufferPool::~BufferPool() {
-  for (char* buffer : free_) spare_buffers().keep(buffer, bytes_);
+  const std::lock_guard<std::mutex> lock(pools_mutex);
+  for (char* buffer : free_) spare_buffers.keep(buffer, bytes_);
 }
 
 char* BufferPool::take() {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> lock(pools_mutex);
     if (!free_.empty()) {
       char* buffer = free_.back();
       free_.pop_back();
       return buffer;
     }
+    if (char* spare = spare_buffers.take(bytes_)) return spare;
   }
-  if (char* spare = spare_buffers().take(bytes_)) return spare;
   return allocate(std::size_t(bytes_));
 }
 
 void BufferPool::give_back(char* buffer) noexcept {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> lock(pools_mutex);
     if (free_.size() < keep_) {
       free_.push_back(buffer);  // within the capacity: see the constructor
       return;
     }
   }
   std::free(buffer);
+}
+
+bool Background::start() noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (stopped_) return false;
+  try {
+    if (!thread_.joinable()) thread_ = std::thread(&Background::serve, this);
+  } catch (const std::exception&) {  // none to be had now
+    return false;
+  }
+  return true;
+}
+
+void Background::add(const void* owner, Task task) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    jobs_.push_back({owner, std::move(task)});
+  }
+  changed_.notify_one();
+}
+
+void Background::drop(const void* owner) noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  jobs_.erase(std::remove_if(jobs_.begin(), jobs_.end(),
+                             [&](const Job& job) { return job.owner == owner; }),
+              jobs_.end());
+}
+
+void Background::stop() noexcept {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopped_ = true;
+  }
+  changed_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Background::serve() {
+  for (;;) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return stopped_ || !jobs_.empty(); });
+    if (stopped_) return;
+    Task task = std::move(jobs_.front().task);
+    jobs_.pop_front();
+    lock.unlock();
+    task();
+  }
 }
 
 BatchLoader::BatchLoader(std::vector<Rows> arrays, std::vector<Rows> mapped,
@@ -108,40 +145,6 @@ BatchLoader::BatchLoader(std::vector<Rows> arrays, std::vector<Rows> mapped,
   const std::size_t keep = 3 + std::size_t(prefetch);
   for (const Rows& array : arrays_)
     pools_.push_back(std::make_shared<BufferPool>(array.row_bytes() * max_count, keep));
-  start();
-}
-
-BatchLoader::~BatchLoader() {
-  if (forks() == born_)
-    stop();
-  else
-    (void)shared_.release();
-}
-
-void BatchLoader::start() {
-  shared_ = std::make_unique<Shared>();
-  if (!mapped_.empty()) shared_->read_ahead = std::make_unique<ReadAhead>(mapped_);
-  born_ = forks();
-}
-
-void BatchLoader::stop() noexcept {
-  if (!shared_->thread.joinable()) return;
-  {
-    const std::lock_guard<std::mutex> lock(shared_->mutex);
-    shared_->stop = true;
-  }
-  shared_->changed.notify_one();
-  shared_->thread.join();
-}
-
-// A forked child has the parent's locks as they were, perhaps locked, and none of its threads.
-// What they guard is left alone, for ever, and made anew.
-void BatchLoader::leave_parent() {
-  if (forks() == born_) return;
-  for (Pending& pending : pending_) new std::future<Batch>(std::move(pending.batch));
-  pending_.clear();
-  (void)shared_.release();
-  start();
 }
 
 Batch BatchLoader::buffers() const {
@@ -151,73 +154,63 @@ Batch BatchLoader::buffers() const {
   return batch;
 }
 
-std::shared_ptr<const RowOrder> BatchLoader::order_of(const Request& request) {
-  auto& order = shared_->order;
-  if (!order || order->epoch() != request.epoch || order->seed().low != request.seed.low ||
-      order->seed().high != request.seed.high)
-    order = std::make_shared<RowOrder>(options_, request.seed, request.epoch);
-  return order;
-}
-
-void BatchLoader::fill(Batch& batch, const RowOrder& order, const Request& request,
-                       ReadAhead* read_ahead) {
+void BatchLoader::fill(Batch& batch, const Samples& samples, const Reading& reading) {
   std::vector<char*> data;
   data.reserve(batch.size());
   for (const Buffer& buffer : batch) data.push_back(buffer.data());
-  for (Index done = 0; done < request.count;) {
-    const std::uint64_t position = request.first + std::uint64_t(done);
-    const auto window = order.window_at(position);
-    if (read_ahead) read_ahead->enter(order, *window);
-    const Index size = std::min(request.count - done, Index(window->end - position));
-    gather(arrays_, *window, position, size, data, done, request.count, pace_);
+  for (Index done = 0; done < samples.count;) {
+    const std::uint64_t position = samples.first + std::uint64_t(done);
+    const auto window = reading.order.window_at(position);
+    if (reading.read_ahead) reading.read_ahead->enter(reading.order, *window);
+    const Index size = std::min(samples.count - done, Index(window->end - position));
+    gather(arrays_, *window, position, size, data, done, samples.count, pace_);
     done += size;
   }
 }
 
-Batch BatchLoader::take(const Request& request) {
-  leave_parent();
-  if (!pending_.empty() && pending_.front().request == request) {
+Walk::Walk(BatchLoader& loader, const Seed& seed, std::uint64_t epoch, bool read_ahead)
+    : loader_(loader),
+      reading_(std::make_shared<BatchLoader::Reading>(loader.options_, seed, epoch)) {
+  if (read_ahead && !loader.mapped_.empty())
+    reading_->read_ahead = std::make_unique<ReadAhead>(loader.mapped_);
+}
+
+// What was asked for and is not wanted any more.
+void Walk::forget() noexcept {
+  if (pending_.empty()) return;
+  loader_.background().drop(this);
+  pending_.clear();
+}
+
+Batch Walk::take(const Samples& samples) {
+  if (!pending_.empty() && pending_.front().first == samples.first) {
     std::future<Batch> batch = std::move(pending_.front().batch);
     pending_.pop_front();
     return batch.get();
   }
-  if (!pending_.empty()) {  // the position was moved: nothing that was asked for is wanted
-    {
-      const std::lock_guard<std::mutex> lock(shared_->mutex);
-      shared_->jobs.clear();
-    }
-    pending_.clear();
-  }
-  Batch batch = buffers();
-  fill(batch, *order_of(request), request, shared_->read_ahead.get());
+  forget();
+  Batch batch = loader_.buffers();
+  loader_.fill(batch, samples, *reading_);
   return batch;
 }
 
-// Only a wish: without memory or a thread, the batch is gathered when it is taken.
-void BatchLoader::prefetch(const Request& request) try {
-  leave_parent();
+void Walk::prefetch(const Samples& samples) noexcept try {
   for (const Pending& pending : pending_)
-    if (pending.request == request) return;
-  // Before anything is asked of it.
-  if (!shared_->thread.joinable())
-    shared_->thread = std::thread([shared = shared_.get()] {
-      run(shared->mutex, shared->changed, shared->stop, shared->jobs);
-    });
-  // The buffers are taken here, so that the thread never holds a pool's lock.
-  std::packaged_task<Batch()> ahead([this, request, batch = buffers(), order = order_of(request),
-                                     read_ahead = shared_->read_ahead.get()]() mutable {
-    fill(batch, *order, request, read_ahead);
+    if (pending.first == samples.first) return;
+  Background& background = loader_.background();
+  if (!background.start()) return;
+  // The buffers are taken here, so that they are freed here when there is no memory for all.
+  Background::Task ahead([&loader = loader_, samples, batch = loader_.buffers(),
+                          reading = reading_]() mutable {
+    loader.fill(batch, samples, *reading);
     return std::move(batch);
   });
-  pending_.push_back({request, ahead.get_future()});
+  pending_.push_back({samples.first, ahead.get_future()});
   try {
-    const std::lock_guard<std::mutex> lock(shared_->mutex);
-    shared_->jobs.push_back(std::move(ahead));
-  } catch (...) {
+    background.add(this, std::move(ahead));
+  } catch (const std::bad_alloc&) {
     pending_.pop_back();
-    throw;
   }
-  shared_->changed.notify_one();
 } catch (const std::exception&) {
 }
 

@@ -9,7 +9,9 @@
 #include <thread>
 #include <vector>
 
+#include "cursor.hpp"
 #include "gather.hpp"
+#include "per_process.hpp"
 #include "read_ahead.hpp"
 
 namespace fastoptim {
@@ -28,7 +30,6 @@ class BufferPool {
  private:
   const Index bytes_;
   const std::size_t keep_;
-  std::mutex mutex_;
   std::vector<char*> free_;
 };
 
@@ -50,55 +51,89 @@ class Buffer {
 
 using Batch = std::vector<Buffer>;  // one an array
 
-struct Request {
-  Seed seed;
-  std::uint64_t epoch, first;
-  Index count;
-  bool operator==(const Request& o) const noexcept {
-    return seed.low == o.seed.low && seed.high == o.seed.high && epoch == o.epoch &&
-           first == o.first && count == o.count;
-  }
+// A thread that makes batches ahead of their use, and those that wait for it.
+class Background {
+ public:
+  using Task = std::packaged_task<Batch()>;
+  ~Background() { stop(); }
+
+  // Whether there is a thread; it is started when there is none yet.
+  bool start() noexcept;
+  void add(const void* owner, Task task);
+  // Drops the owner's tasks, but for the one that runs.
+  void drop(const void* owner) noexcept;
+  // Ends the thread after the task that runs, for good.
+  void stop() noexcept;
+
+ private:
+  void serve();
+
+  struct Job {
+    const void* owner;
+    Task task;
+  };
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;
+  bool stopped_ = false;
+  std::thread thread_;
 };
 
+// What the passes over some arrays have in common: buffers, and a thread. It outlives them.
 class BatchLoader {
  public:
   // `mapped`: those of the arrays that map files, to be read ahead by windows.
   BatchLoader(std::vector<Rows> arrays, std::vector<Rows> mapped, const OrderOptions& options,
               Index max_count, int prefetch);
-  ~BatchLoader();
 
-  // The batch, from the background if it was asked for there, in this order; else gathered now.
-  Batch take(const Request& request);
-  // Asks the background thread for a batch, unless it was asked for. Does without one that cannot
-  // be started.
-  void prefetch(const Request& request);
+  // Ends the background thread: nothing reads the arrays then but take().
+  void stop() noexcept {
+    if (Background* const background = background_.find()) background->stop();
+  }
 
  private:
-  // All that a background thread may hold locked when the process forks.
-  struct Shared {
-    std::shared_ptr<const RowOrder> order;
+  friend class Walk;
+
+  // What a batch is made by: the order of an epoch, and what reads ahead in it.
+  struct Reading {
+    Reading(const OrderOptions& options, const Seed& seed, std::uint64_t epoch)
+        : order(options, seed, epoch) {}
+    RowOrder order;
     std::unique_ptr<ReadAhead> read_ahead;
-    std::mutex mutex;
-    std::condition_variable changed;
-    std::deque<std::packaged_task<Batch()>> jobs;
-    bool stop = false;
-    std::thread thread;
   };
-  void start();
-  void leave_parent();
-  void stop() noexcept;
+  Background& background() {
+    return background_.get([] { return Background(); });
+  }
   Batch buffers() const;
-  std::shared_ptr<const RowOrder> order_of(const Request& request);
-  void fill(Batch& batch, const RowOrder& order, const Request& request, ReadAhead* read_ahead);
+  void fill(Batch& batch, const Samples& samples, const Reading& reading);
 
   const std::vector<Rows> arrays_, mapped_;
   const OrderOptions options_;
   std::vector<std::shared_ptr<BufferPool>> pools_;
   Pace pace_;
-  std::unique_ptr<Shared> shared_;
-  unsigned born_ = 0;  // after how many forks
+  PerProcess<Background> background_;
+};
+
+// A walk through an epoch, batch by batch.
+class Walk {
+ public:
+  Walk(BatchLoader& loader, const Seed& seed, std::uint64_t epoch, bool read_ahead);
+  Walk(const Walk&) = delete;
+  ~Walk() { forget(); }
+
+  // The batch, from the background if it is the next that was asked for there; else gathered now.
+  Batch take(const Samples& samples);
+  // Asks the background thread for a batch, unless it was asked for. Without memory or a thread for
+  // it, the batch is made when it is taken.
+  void prefetch(const Samples& samples) noexcept;
+
+ private:
+  void forget() noexcept;
+
+  BatchLoader& loader_;
+  const std::shared_ptr<BatchLoader::Reading> reading_;
   struct Pending {
-    Request request;
+    std::uint64_t first;
     std::future<Batch> batch;
   };
   std::deque<Pending> pending_;

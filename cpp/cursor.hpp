@@ -3,13 +3,13 @@
 
 #include <cstdint>
 
-#include "kernels/kernels.hpp"
+#include "permutation.hpp"
 
 namespace fastoptim {
 
 struct BatchOptions {
   Index n, batch_size;  // over all ranks
-  bool drop_last;       // no batch that is shorter
+  Index min_batch;      // no last batch of fewer samples, over all ranks; from 1 to batch_size
   Index rank, world;
 };
 
@@ -18,48 +18,49 @@ struct Samples {
   Index count;
 };
 
-class Cursor {
+// `position` samples of an epoch are taken, over all ranks.
+struct Place {
+  Seed seed;
+  std::uint64_t epoch;
+  Index position;
+};
+
+// The batches of an epoch. A batch is named by the position at which it begins.
+class Batching {
  public:
-  explicit Cursor(const BatchOptions& options)
-      : options_(options), last_begin_(options.n - (options.drop_last ? options.batch_size : 1)) {}
+  explicit Batching(const BatchOptions& options)
+      : options_(options), last_begin_(options.n - options.min_batch) {}
 
-  std::uint64_t epoch() const noexcept { return epoch_; }
-  Index position() const noexcept { return position_; }
+  bool has(Index position) const noexcept { return position <= last_begin_; }
 
-  // The end of an epoch is the beginning of the next.
-  void seek(std::uint64_t epoch, Index position) noexcept {
-    const bool ended = position > 0 && position > last_begin_;
-    epoch_ = ended ? epoch + 1 : epoch;
-    position_ = ended ? 0 : position;
+  // The batch after that one; n if there is none.
+  Index after(Index position) const noexcept {
+    const Index next = position + options_.batch_size;
+    return has(next) ? next : options_.n;
   }
 
-  // Whether the epoch has the batch that comes `ahead` batches after the next one.
-  bool has(Index ahead = 0) const noexcept {
-    return position_ <= last_begin_ &&
-           (last_begin_ - position_) / options_.batch_size >= ahead;
+  // How many batches are left.
+  Index left(Index position) const noexcept {
+    return has(position) ? (last_begin_ - position) / options_.batch_size + 1 : 0;
   }
 
-  // This rank's part of that batch.
-  Samples samples(Index ahead = 0) const noexcept {
-    const Index begin = position_ + ahead * options_.batch_size, left = options_.n - begin;
-    const Index count = left < options_.batch_size ? left : options_.batch_size;
+  // This rank's part of a batch.
+  Samples samples(Index position) const noexcept {
+    const Index rest = options_.n - position;
+    const Index count = rest < options_.batch_size ? rest : options_.batch_size;
     const Index from = part_begin(count, options_.rank);
-    return {std::uint64_t(begin + from), part_begin(count, options_.rank + 1) - from};
-  }
-
-  // Beyond the next batch. An epoch without batches is over at once.
-  void advance() noexcept {
-    if (has(1)) {
-      position_ += options_.batch_size;
-    } else {
-      ++epoch_;
-      position_ = 0;
-    }
+    return {std::uint64_t(position + from), part_begin(count, options_.rank + 1) - from};
   }
 
   Index longest() const noexcept {  // samples of a part
     const Index count = options_.n < options_.batch_size ? options_.n : options_.batch_size;
     return count / options_.world + (count % options_.world != 0);
+  }
+
+  // The end of an epoch is the beginning of the next.
+  Place next_batch(Place place) const noexcept {
+    if (place.position > 0 && !has(place.position)) return {place.seed, place.epoch + 1, 0};
+    return place;
   }
 
  private:
@@ -71,8 +72,6 @@ class Cursor {
 
   const BatchOptions options_;
   const Index last_begin_;  // the last position at which a batch begins
-  std::uint64_t epoch_ = 0;
-  Index position_ = 0;
 };
 
 }  // namespace fastoptim

@@ -122,13 +122,19 @@ void Permutation::rows_at(std::uint64_t* positions, Index count) const noexcept 
     walk(kernels().feistel, positions + begin, std::min(walk_block, count - begin));
 }
 
+const std::vector<std::uint16_t>& Permutation::inverse_table() const {
+  if (const auto* table = inverse_->table.load(std::memory_order_acquire)) return *table;
+  auto made = std::make_unique<std::vector<std::uint16_t>>(n_);
+  for (std::size_t k = 0; k < n_; ++k) (*made)[table_[k]] = std::uint16_t(k);
+  const std::vector<std::uint16_t>* kept = nullptr;
+  if (inverse_->table.compare_exchange_strong(kept, made.get())) return *made.release();
+  return *kept;
+}
+
 void Permutation::positions_of(std::uint64_t* rows, Index count) const {
   if (n_ <= table_limit) {
-    std::call_once(inverse_->once, [this] {
-      inverse_->table.resize(n_);
-      for (std::size_t k = 0; k < n_; ++k) inverse_->table[table_[k]] = std::uint16_t(k);
-    });
-    for (Index i = 0; i < count; ++i) rows[i] = inverse_->table[rows[i]];
+    const std::vector<std::uint16_t>& table = inverse_table();
+    for (Index i = 0; i < count; ++i) rows[i] = table[rows[i]];
     return;
   }
   for (Index begin = 0; begin < count; begin += walk_block)

@@ -3,9 +3,9 @@
 // docs/permutation.md defines it; tests/reference_permutation.py is the definition in NumPy.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "kernels/kernels.hpp"
@@ -39,11 +39,14 @@ class Permutation {
   std::uint64_t n_;
   Network network_{};
   std::vector<std::uint16_t> table_;  // row by position, where n is small
+  // The inverse table, made when first asked for. Without a lock, which a forked child could find
+  // locked: threads that ask at once each make one, and the first is kept.
   struct Inverse {
-    std::once_flag once;
-    std::vector<std::uint16_t> table;
+    std::atomic<const std::vector<std::uint16_t>*> table{nullptr};
+    ~Inverse() { delete table; }
   };
-  std::unique_ptr<Inverse> inverse_;  // made when first asked for
+  const std::vector<std::uint16_t>& inverse_table() const;
+  std::unique_ptr<Inverse> inverse_;
 };
 
 }  // namespace fastoptim

@@ -137,9 +137,9 @@ def test_threads_share_one_epoch():
     batches = fo.MiniBatches(np.arange(50_000), batch_size=50, prefetch=1)
     taken = [[] for _ in range(4)]
     start = threading.Barrier(4)
+    iterator = iter(batches)
 
     def work(mine):
-        iterator = iter(batches)
         mine.append(next(iterator))
         start.wait()
         mine.extend(iterator)
@@ -184,7 +184,8 @@ print(tasks() - before)
 """) == "0"
 
 
-@pytest.mark.parametrize("end", ["", "raise SystemExit(0)", "del X, x", "batches.self = batches"])
+@pytest.mark.parametrize("end", ["", "raise SystemExit(0)", "del X, x",
+                                 "cycle = [batches]; cycle.append(cycle)"])
 def test_prefetch_at_the_interpreters_exit(end):
     python(SETUP + "for x in batches:\n    break\n" + end)
 
@@ -196,6 +197,7 @@ def test_prefetch_survives_an_exception_in_the_loop():
         for batch in batches:
             taken.append(batch)
             raise ZeroDivisionError
+    batches.load_state_dict(batches.state_dict())
     assert np.array_equal(np.r_[taken[0], rows(batches)], order(1000))
 
 
@@ -217,12 +219,13 @@ batches.seek(0)
 fo.set_num_threads(2)
 for repeat in range(20):
     batches.seek(0)
-    first = next(iter(batches))
+    iterator = iter(batches)
+    first = next(iterator)
     child = os.fork()
     if not child:
         import signal
         signal.alarm(20)
-    rest = np.concatenate(list(batches))
+    rest = np.concatenate(list(iterator))
     right = np.array_equal(np.r_[first, rest], whole)
     if not child:
         list(batches)

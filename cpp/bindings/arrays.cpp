@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstring>
+#include <optional>
 
 namespace fastoptim {
 namespace {
@@ -32,6 +32,44 @@ bool is_native(const py::dtype& dtype) {
   return dtype.byteorder() == '=' || dtype.byteorder() == (is_little ? '<' : '>');
 }
 
+// A type as its users write it: "list", "pandas.DataFrame", "scipy.sparse.csr_matrix".
+std::string full_name(py::handle type) {
+  std::string module = text(py::getattr(type, "__module__", py::str("builtins")));
+  for (const char* hidden : {"._", ".core"}) module = module.substr(0, module.find(hidden));
+  return (module == "builtins" ? "" : module + ".") + text(type.attr("__name__"));
+}
+
+// The type of x, and how to make an array of it where it holds its elements elsewhere or in another
+// form.
+std::string type_and_advice(py::handle x) {
+  const py::handle type = py::type::handle_of(x);
+  if (py::isinstance<py::list>(x) || py::isinstance<py::tuple>(x))
+    return full_name(type) + ": np.array(...) makes one of numbers";
+  if (py::isinstance<py::dict>(x)) return "dict: a mapping must hold the arrays themselves";
+  for (const char* method : {"toarray", "to_numpy"})
+    if (py::hasattr(x, method)) return full_name(type) + ": call its " + method + "() first";
+  if (py::hasattr(x, "__getitem__") && py::hasattr(x, "shape") && py::hasattr(x, "dtype"))
+    return full_name(type) + ": read it into memory first, with [:]";
+  return text(type.attr("__name__"));
+}
+
+// The memory of what offers itself as an array and needs no copy for that, as a column of pandas
+// does; none for anything else. Asked twice, as what makes a copy each time shows two.
+std::optional<py::array> memory_of(py::handle x, const py::module_& numpy) {
+  const auto ask = [&] {
+    return numpy.attr("array")(x, py::arg("copy") = false, py::arg("subok") = false)
+        .cast<py::array>();
+  };
+  try {
+    const py::array array = ask(), again = ask();
+    if (array.size() == 0 || (data_of(array) == data_of(again) && Form(array).is_that_of(again)))
+      return array;
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_Exception)) throw;  // an interrupt, say
+  }
+  return std::nullopt;
+}
+
 // NumPy looks at the device of the memory that it is handed; asked first, a producer need not
 // export it at all.
 void check_device(py::handle x, const std::string& label, const std::string& type) {
@@ -51,6 +89,15 @@ Form::Form(const py::array& x)
     : n_axes_(header(x)->nd), extents_and_strides_(x.shape(), x.shape() + n_axes_),
       dtype_(x.dtype()) {
   extents_and_strides_.insert(extents_and_strides_.end(), x.strides(), x.strides() + n_axes_);
+}
+
+void Pinned::add(const py::array& x) {
+  py::handle next = x;
+  do {
+    references_.push_back(py::reinterpret_steal<py::object>(PyWeakref_NewRef(next.ptr(), nullptr)));
+    if (!references_.back()) throw py::error_already_set();
+    next = py::detail::array_proxy(next.ptr())->base;
+  } while (next && py::isinstance<py::array>(next));
 }
 
 py::array as_array(py::handle x, const std::string& label) {
@@ -79,11 +126,10 @@ py::array as_array(py::handle x, const std::string& label) {
                        .c_str());
     throw py::error_already_set();
   }
-  const char* const fix = PyList_Check(x.ptr())   ? ": np.array(...) makes one of numbers"
-                          : PyDict_Check(x.ptr()) ? ": a mapping must hold the arrays themselves"
-                                                  : "";
-  throw py::type_error(label + " must be an array (NumPy, buffer protocol or DLPack), got " + type +
-                       fix);
+  if (py::hasattr(x, "__array__"))
+    if (const auto array = memory_of(x, numpy)) return *array;
+  throw py::type_error(label + " must be an array (NumPy, buffer protocol or DLPack), got " +
+                       type_and_advice(x));
 }
 
 Storage check_dtype(const py::array& x, const std::string& label) {

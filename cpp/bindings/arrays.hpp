@@ -110,4 +110,15 @@ class Form {
 };
 bool same_shape(const py::array& a, const py::array& b);
 
+// While it lives, NumPy refuses to resize the arrays that were added, and those whose memory they
+// show: it does so for any that has a weak reference, even with refcheck=False. For as long as their
+// memory is used without the GIL; a buffer that is exported does not stop it.
+class Pinned {
+ public:
+  void add(const py::array& x);
+
+ private:
+  std::vector<py::object> references_;
+};
+
 }  // namespace fastoptim

@@ -60,6 +60,9 @@ void ewma(const py::object& x_object, const py::object& out_object, int axis, do
                     make_layout({int(extents.size()), extents.data()},
                                 {{strides[0].data(), x.itemsize()},
                                  {strides[1].data(), x.itemsize()}})};
+  Pinned pinned;
+  pinned.add(x);
+  pinned.add(out);
   const ReleaseGil released;
   run_ewma(arrays, storage, beta, bias_correction);
 }

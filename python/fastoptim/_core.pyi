@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Batches', 'Permutation', 'Roof', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'set_num_threads', 'shuffle', 'version']
+__all__: list[str] = ['Batches', 'Pass', 'Permutation', 'Roof', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'set_num_threads', 'shuffle', 'version']
 class Step:
     def __init__(self, rules: collections.abc.Sequence, tensors: collections.abc.Sequence, t: typing.SupportsInt | typing.SupportsIndex = 0, uint16_is_bfloat16: bool = False) -> None:
         ...
@@ -47,14 +47,45 @@ class Permutation:
         ...
     def rows_at(self, arg0: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]) -> numpy.typing.NDArray[numpy.int64]:
         ...
+class Pass:
+    def __iter__(self):
+        """
+        Implement iter(self).
+        """
+    def __length_hint__(self) -> int:
+        ...
+    def __next__(self):
+        """
+        Implement next(self).
+        """
+    @property
+    def remaining(self) -> int:
+        """
+        Batches that are still to come.
+        """
 class Batches:
-    def __init__(self, *, arrays: collections.abc.Sequence[numpy.ndarray], axis: typing.SupportsInt | typing.SupportsIndex, batch_size: typing.SupportsInt | typing.SupportsIndex, drop_last: bool, rank: typing.SupportsInt | typing.SupportsIndex, world: typing.SupportsInt | typing.SupportsIndex, shuffle: bool, prefetch: typing.SupportsInt | typing.SupportsIndex, block_rows: typing.SupportsInt | typing.SupportsIndex, window_blocks: typing.SupportsInt | typing.SupportsIndex, read_ahead: bool) -> None:
+    def __init__(self, *, arrays: collections.abc.Sequence, labels: collections.abc.Sequence[str], axes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], names: typing.Any, n: typing.SupportsInt | typing.SupportsIndex, batch_size: typing.SupportsInt | typing.SupportsIndex, min_batch: typing.SupportsInt | typing.SupportsIndex, rank: typing.SupportsInt | typing.SupportsIndex, world: typing.SupportsInt | typing.SupportsIndex, shuffle: bool, prefetch: typing.SupportsInt | typing.SupportsIndex, block_rows: typing.SupportsInt | typing.SupportsIndex, window_blocks: typing.SupportsInt | typing.SupportsIndex, read_ahead: bool) -> None:
         ...
-    def next(self, epoch: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+    def __iter__(self) -> Pass:
         ...
-    def place(self) -> tuple[int, int]:
+    def next_place(self) -> tuple:
+        ...
+    def peek(self) -> typing.Any:
+        ...
+    def place(self) -> tuple:
         ...
     def seek(self, seed: Seed, epoch: typing.SupportsInt | typing.SupportsIndex, position: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    def set_next(self, seed: Seed, epoch: typing.SupportsInt | typing.SupportsIndex, position: typing.SupportsInt | typing.SupportsIndex) -> None:
+        ...
+    @property
+    def arrays(self) -> tuple:
+        ...
+    @property
+    def n_batches(self) -> int:
+        ...
+    @property
+    def remaining(self) -> int:
         ...
 def as_array(x: typing.Any, label: str) -> numpy.ndarray:
     ...
@@ -82,7 +113,7 @@ def num_threads() -> int:
     ...
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...
-def shuffle(arrays: collections.abc.Sequence[numpy.ndarray], axis: typing.SupportsInt | typing.SupportsIndex, order: Permutation) -> None:
+def shuffle(arrays: collections.abc.Sequence[numpy.ndarray], labels: collections.abc.Sequence[str], axes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], order: Permutation) -> None:
     ...
 def version() -> str:
     ...

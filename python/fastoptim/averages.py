@@ -54,10 +54,12 @@ def ewma(x, beta=0.9, *, bias_correction=True, axis=0, out=None):
     beta = checks.number("beta", beta, below=1)
     checks.flag("bias_correction", bias_correction)
     x = _core.as_array(x, "x")
+    # Before x is looked at, since this may call code of the caller's, which could change x.
+    written = None if out is None else _core.as_array(out, "out")
     axis = checks.integer("axis", axis)
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"axis must name an axis of x, which has {x.ndim}, got {axis}")
     if out is None:
-        out = np.empty_like(x, subok=False)
-    _core.ewma(x, out, axis % x.ndim, beta, bias_correction)
+        out = written = np.empty_like(x, subok=False)
+    _core.ewma(x, written, axis % x.ndim, beta, bias_correction)
     return out

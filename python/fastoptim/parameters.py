@@ -1,6 +1,6 @@
 """How parameters and gradients are given: an array, a sequence, a mapping, or groups."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from numbers import Real
 
 import numpy as np
@@ -9,8 +9,12 @@ from fastoptim import checks
 
 
 def is_array(x: object) -> bool:
-    """Whether x is one array rather than a collection of them."""
-    if isinstance(x, np.ndarray) or hasattr(x, "__dlpack__"):
+    """Whether x is one array rather than a collection of them.
+
+    What has a shape is one, though iterating it would give its rows (a sparse matrix) or the
+    names of its columns (a data frame).
+    """
+    if isinstance(x, np.ndarray) or hasattr(x, "__dlpack__") or hasattr(x, "shape"):
         return True
     try:
         memoryview(x)
@@ -28,7 +32,7 @@ def named(arrays: object, what: str, first: int = 0) -> dict[str | int, object]:
             if not isinstance(name, str):
                 raise TypeError(f"{what} must be named by strings, got {name!r}")
         return dict(arrays)
-    if isinstance(arrays, Iterable) and not isinstance(arrays, str):
+    if isinstance(arrays, Iterable) and not isinstance(arrays, (str, Set)):
         arrays = list(arrays)
         _check_items(arrays, what)
         return dict(enumerate(arrays, first))
@@ -115,7 +119,7 @@ def in_order(grads: object, names: list[str | int]) -> list[object]:
         ordered = grads
     elif is_array(grads):
         ordered = [grads]
-    elif isinstance(grads, Iterable) and not isinstance(grads, str):
+    elif isinstance(grads, Iterable) and not isinstance(grads, (str, Set)):  # a set has no order
         ordered = list(grads)
     else:
         hint = (": step takes the gradients, not the loss" if isinstance(grads, Real) else

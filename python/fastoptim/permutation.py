@@ -22,7 +22,40 @@ def check_epoch(epoch: int) -> int:
     return checks.integer("epoch", epoch, low=0, high=(1 << 64) - 1)
 
 
-class Permutation:
+class Fixed:
+    """An object whose public attributes can be read but not set, which a message says."""
+
+    __slots__ = ()
+    _instead: dict[str, str] = {}  # attribute, or "" for any -> what to do
+
+    def __setattr__(self, name, value):
+        try:
+            super().__setattr__(name, value)
+        except AttributeError:
+            raise AttributeError(self._refusal(name)) from None
+
+    def __delattr__(self, name):
+        try:
+            super().__delattr__(name)
+        except AttributeError:
+            raise AttributeError(self._refusal(name)) from None
+
+    def __getattr__(self, name):
+        raise AttributeError(self._unknown(name))
+
+    def _refusal(self, name):
+        if not hasattr(type(self), name):
+            return self._unknown(name)
+        instead = self._instead.get(name, self._instead[""])
+        return f"{name} can be read but not set: {instead}"
+
+    def _unknown(self, name):
+        known = [public for public in dir(type(self)) if not public.startswith("_")]
+        return (f"{type(self).__name__} has no attribute {name!r}"
+                f"{checks.suggestion(name, known)}")
+
+
+class Permutation(Fixed):
     """The rows 0 .. n-1 in the order of one epoch, any of them in O(1) time and memory.
 
     `p[k]` is the row at position k of the order named perm-v1: a function of (n, seed, epoch)
@@ -57,32 +90,48 @@ class Permutation:
     of Black and Rogaway, "Ciphers with arbitrary finite domains", 2002.
     """
 
-    __slots__ = ("_core", "epoch", "n", "seed")
+    __slots__ = ("_core", "_epoch", "_n", "_seed")
+    _instead = {"": "make a new Permutation(n, seed, epoch)"}
 
     def __init__(self, n, seed=0, epoch=0):
-        self.n = checks.integer("n", n, low=0, high=MAX_ROWS)
-        self.seed, words = split_seed(seed)
-        self.epoch = check_epoch(epoch)
-        self._core = _core.Permutation(self.n, words, self.epoch)
+        n = checks.integer("n", n, low=0, high=MAX_ROWS)
+        seed, words = split_seed(seed)
+        epoch = check_epoch(epoch)
+        self._core = _core.Permutation(n, words, epoch)
+        self._n, self._seed, self._epoch = n, seed, epoch
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return self._n
+
+    @property
+    def seed(self) -> int:
+        return self._seed
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
 
     def __len__(self):
-        return self.n
+        return self._n
 
     def __repr__(self):
-        return f"Permutation(n={self.n}, seed={self.seed}, epoch={self.epoch})"
+        return f"Permutation(n={self._n}, seed={self._seed}, epoch={self._epoch})"
 
     def __reduce__(self):
-        return Permutation, (self.n, self.seed, self.epoch)
+        return Permutation, (self._n, self._seed, self._epoch)
 
     def __getitem__(self, position):
         if isinstance(position, slice):
-            start, stop, step = position.indices(self.n)
+            start, stop, step = position.indices(self._n)
             if step == 1:
                 return self._core.rows(start, max(stop - start, 0))
             return self._core.rows_at(np.arange(start, stop, step, dtype=np.int64))
         if _is_index(position):
             return self._core.row_at(self._scalar(position, "position"))
-        return self._core.rows_at(self._array(position, "positions")).reshape(np.shape(position))
+        positions, shape = self._array(position, "positions")
+        return self._core.rows_at(positions).reshape(shape)
 
     def __iter__(self):
         for block in self.blocks(ITERATION_BLOCK):
@@ -100,7 +149,7 @@ class Permutation:
             [4, 4, 2]
         """
         size = checks.integer("size", size, low=1)
-        return (self[start : start + size] for start in range(0, self.n, size))
+        return (self[start : start + size] for start in range(0, self._n, size))
 
     def index_of(self, row):
         """The position of a row, or an int64 array of those of an array of rows.
@@ -118,30 +167,30 @@ class Permutation:
         """
         if _is_index(row):
             return self._core.position_of(self._scalar(row, "row", low=0))
-        return self._core.positions_of(self._array(row, "rows", low=0)).reshape(np.shape(row))
+        rows, shape = self._array(row, "rows", low=0)
+        return self._core.positions_of(rows).reshape(shape)
 
     def _scalar(self, value, name, low=None):
         number = operator.index(value)
-        low = -self.n if low is None else low
-        if not low <= number < self.n:
-            raise IndexError(f"{name} must be in [{low}, {self.n}), got {number}")
-        return number + self.n if number < 0 else number
+        low = -self._n if low is None else low
+        if not low <= number < self._n:
+            raise IndexError(f"{name} must be in [{low}, {self._n}), got {number}")
+        return number + self._n if number < 0 else number
 
     def _array(self, values, name, low=None):
-        """A flat int64 copy, each value in [0, n)."""
-        values = np.asarray(values)
+        """A flat int64 copy, which the core checks, and the shape of the values.
+
+        Copied before anything is checked: another thread may be writing to the caller's array.
+        """
+        values = np.array(values, order="C", subok=False)
         if values.size == 0 and values.dtype == float:
             values = values.astype(np.int64)  # what an empty list becomes
         if values.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {values.dtype}")
-        low = -self.n if low is None else low
-        if values.size:
-            for worst in (int(values.min()), int(values.max())):
-                if not low <= worst < self.n:
-                    raise IndexError(f"{name} must be in [{low}, {self.n}), got {worst}")
-        values = values.astype(np.int64).ravel()
-        values[values < 0] += self.n
-        return values
+        if values.dtype == np.uint64 and values.size and (worst := int(values.max())) >= self._n:
+            low = -self._n if low is None else low  # as an int64 it could be below 0
+            raise IndexError(f"{name} must be in [{low}, {self._n}), got {worst}")
+        return values.astype(np.int64, copy=False).ravel(), values.shape
 
 
 def _is_index(value):

@@ -88,11 +88,3 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return value
-
-
-def suggestion(name: object, names: object) -> str:
-    """What a message about an unknown name ends with: "; did you mean 'lr'?", or nothing."""
-    from difflib import get_close_matches  # 2 ms, where nothing else imports it
-
-    near = get_close_matches(str(name), [str(known) for known in names], n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

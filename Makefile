@@ -25,11 +25,14 @@ test-torch: $(VENV)/.test
 test-serial:
 	FASTOPTIM_THREADS=OFF $(MAKE) test VENV=.venv-serial
 
-# The pool of threads under ThreadSanitizer.
+# The pool of threads, and what runs on it, under ThreadSanitizer: a minute.
+STRESSED = parallel step batch_loader gather row_order permutation read_ahead memory layout dispatch \
+           kernels/kernels
 stress:
 	mkdir -p build
-	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -DFASTOPTIM_THREADS tests/stress_parallel.cpp \
-	  cpp/parallel.cpp -o build/stress_parallel -pthread
+	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -fopenmp-simd -ffp-contract=off -Wno-tsan \
+	  -DFASTOPTIM_THREADS -DFASTOPTIM_ISA=baseline tests/stress_parallel.cpp \
+	  $(STRESSED:%=cpp/%.cpp) -o build/stress_parallel -pthread
 	build/stress_parallel
 
 # The core under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own: some minutes.

@@ -1,9 +1,12 @@
 #include "gather.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
+
+#ifdef __SSE2__
+#include <xmmintrin.h>
+#endif
 
 #include "dispatch.hpp"
 #include "parallel.hpp"
@@ -183,7 +186,9 @@ void Rows::gather(const std::uint64_t* rows, Index count, char* batch, Index at,
       run_bytes_ % cache_line == 0 && reinterpret_cast<std::uintptr_t>(batch) % cache_line == 0;
   if (batch_rows * row_bytes() >= stream_from && whole_lines) {
     gather_by(rows, count, batch, at, batch_rows, PastCaches{run_bytes_, kernels().stream_copy});
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+#ifdef __SSE2__
+    _mm_sfence();  // else other threads may see what follows before what was stored past the caches
+#endif
     return;
   }
   dispatch([&](const auto& copy) { gather_by(rows, count, batch, at, batch_rows, copy); });

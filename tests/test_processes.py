@@ -63,7 +63,7 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 # A thread is in a call of the optimizer, or out of it for a moment, when the process forks.
 FORK = """
 import os, sys, threading, time, numpy as np, fastoptim as fo
-p, g = np.zeros(20_000_000, np.float32), np.ones(20_000_000, np.float32)
+p, g = np.zeros(5_000_000, np.float32), np.ones(5_000_000, np.float32)
 opt = fo.Adam(p, lr=1.0)
 opt.step(g)
 saved, values = opt.state_dict(), p.copy()
@@ -75,7 +75,7 @@ def fork_during(call, children):
     thread = threading.Thread(target=work)
     thread.start()
     while len(found) < children:
-        time.sleep(0.003)
+        time.sleep(0.0013)
         read, write = os.pipe()
         child = os.fork()
         if not child:
@@ -173,6 +173,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), opt.t)
 CALLS = {
     "step": "opt.step()",
     "step with gradients": "opt.step([g])",
+    "step with a gradient that runs Python": "opt.step([exported])",
     "first step": "fo.Adam(p, g).step()",
     "state_dict": "opt.state_dict()",
     "load_state_dict": "opt.load_state_dict(saved)",
@@ -203,6 +204,18 @@ ahead = fo.MiniBatches(x, batch_size=5000, prefetch=2)
 order = fo.Permutation(300_000)
 rows = order[:]
 roof = fo._core.Roof("float32", 2, 1_000_000)
+class Exported:
+    def __dlpack__(self, **options):
+        for _ in range(1000):  # where the interpreter takes turns
+            pass
+        return g.__dlpack__()
+    def __dlpack_device__(self):
+        for _ in range(1000):
+            pass
+        return 1, 0
+    def __getattr__(self, name):
+        raise AttributeError(name)
+exported = Exported()
 started = threading.Event()
 def work():
     while True:

@@ -1,6 +1,7 @@
 """Subnormal states give the NumPy version's bytes, as all others do: cpp/kernels/subnormals.hpp."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -120,6 +121,33 @@ def test_negative_zero_is_zero(dtype, stuck):
                                  **{name: abs(value) for name, value in options.items()})
         ours.step()
         assert_same_bytes((ours.params[0], ours.state[0]), (expected, s))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="no flag tells of them here")
+@pytest.mark.parametrize("threads", (1, 3))
+def test_a_step_looks_for_them_if_the_last_one_met_some(threads):
+    """Seen by what the sweep is told, not by its time."""
+    before = fo.get_num_threads()
+    fo.set_num_threads(threads)
+    try:
+        g = np.full(500_000, 0.5, np.float32)
+        ours = fo.Adam(np.ones_like(g), g)
+
+        def looks(steps):
+            found = []
+            for _ in range(steps):
+                ours.step()
+                found.append(ours._core.looked_for_subnormals)
+            return found
+
+        assert looks(4) == [True, False, False, False]  # at first there may be some
+        g[-3:] = 0
+        ours.state[0]["m"][-3:] = 9 * np.finfo(np.float32).smallest_subnormal
+        assert looks(3) == [False, True, True]
+        ours.state[0]["m"][-3:] = 1
+        assert looks(3) == [True, False, False]
+    finally:
+        fo.set_num_threads(before)
 
 
 @pytest.mark.parametrize("isa", fo.build_info()["isa_available"])

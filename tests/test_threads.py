@@ -1,12 +1,15 @@
 """How many threads, and which instruction set: what is asked for, and by whom."""
 
 import os
+import platform
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 import fastoptim as fo
+import fastoptim._core
 from fastoptim import threads
 
 
@@ -168,3 +171,101 @@ def test_an_instruction_set_that_was_built_but_does_not_run_here_is_refused():
         pytest.skip("this processor has every instruction set that was built")
     for isa in missing:
         assert f"got '{isa}'" in import_with(FASTOPTIM_ISA=isa).stderr
+
+
+def run(code, **environ):
+    return subprocess.run([sys.executable, "-c", code], check=True, timeout=120, text=True,
+                          capture_output=True, env={**os.environ, **environ}).stdout
+
+
+def test_each_block_is_stepped_once_and_before_the_step_returns():
+    """By threads that take pieces from each other's shares, and wait for processors meanwhile."""
+    run("""
+import time
+import numpy as np, fastoptim as fo
+threads = 7
+n = threads * 16 * 1024  # a block a piece
+p, g = np.zeros(n, np.float32), np.ones(n, np.float32)
+opt = fo.SGD(p, g, lr=1.0)
+end = time.monotonic() + 4
+while time.monotonic() < end:
+    opt.step()
+    assert (p == -opt.t).all(), (opt.t, np.unique(p))
+""", FASTOPTIM_NUM_THREADS="7")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="no /proc here")
+def test_medium_steps_wake_threads_only_if_they_follow_each_other():
+    run("""
+import os, sys, time
+import numpy as np, fastoptim as fo
+def time_of_others():  # s on a processor
+    times = 0
+    for task in os.listdir("/proc/self/task"):
+        if int(task) != os.getpid():
+            with open(f"/proc/self/task/{task}/schedstat") as file:
+                times += int(file.read().split()[0])
+    return times / 1e9
+def taken_by(loop):
+    before = time_of_others()
+    loop()
+    time.sleep(0.05)
+    return time_of_others() - before
+p, g = np.zeros(100_000, np.float32), np.ones(100_000, np.float32)
+large = fo.SGD(np.zeros(1_000_000, np.float32), np.ones(1_000_000, np.float32))
+if taken_by(lambda: [large.step() for _ in range(200)]) == 0:
+    sys.exit()  # a build without threads
+step = fo.SGD(p, g).step
+def after_pauses():
+    for _ in range(300):
+        time.sleep(0.0005)
+        step()
+def at_once():
+    for _ in range(300):
+        step()
+assert taken_by(after_pauses) < 0.001
+end = time.monotonic() + 20
+while taken_by(at_once) < 0.001:
+    assert time.monotonic() < end, "no thread helps"
+""", FASTOPTIM_NUM_THREADS="2")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="no /proc here")
+def test_threads_that_a_lower_number_leaves_over_are_not_woken():
+    run("""
+import os, time
+import numpy as np, fastoptim as fo
+def turns():  # of each thread on a processor, but of the caller
+    counts = {}
+    for task in os.listdir("/proc/self/task"):
+        if int(task) != os.getpid():
+            with open(f"/proc/self/task/{task}/schedstat") as file:
+                counts[task] = int(file.read().split()[2])
+    return counts
+def moved(loop):
+    time.sleep(0.2)
+    before = turns()
+    loop()
+    time.sleep(0.2)
+    return sum(count != before.get(task) for task, count in turns().items())
+step = fo.SGD(np.zeros(1_000_000), np.ones(1_000_000)).step
+def steps():
+    for _ in range(100):
+        step()
+fo.set_num_threads(20)
+steps()
+for n in (3, 1):
+    fo.set_num_threads(n)
+    assert moved(steps) <= n - 1, (n, moved(steps))
+assert moved(lambda: fo.Permutation(100_000)[:20_000]) == 0
+""")
+
+
+@pytest.mark.skipif(shutil.which("objdump") is None or platform.machine() != "x86_64",
+                    reason="needs objdump, and non-temporal stores")
+def test_what_is_stored_past_the_caches_is_fenced():
+    """No test of bytes shows it here: every lock that follows today happens to be one, too."""
+    code = subprocess.run(["objdump", "-d", fastoptim._core.__file__], check=True, text=True,
+                          capture_output=True).stdout
+    assert "movnt" in code
+    assert "sfence" in code

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "gil.hpp"
+
 namespace fastoptim {
 namespace {
 
@@ -74,7 +76,7 @@ std::optional<py::array> memory_of(py::handle x, const py::module_& numpy) {
 // export it at all.
 void check_device(py::handle x, const std::string& label, const std::string& type) {
   constexpr int cpu = 1, cuda_host = 3, rocm_host = 11;  // of DLPack
-  const py::object type_and_id = x.attr("__dlpack_device__")();
+  const py::object type_and_id = call_method(x, "__dlpack_device__");
   const py::object first = type_and_id[py::int_(0)];
   const long device = PyLong_AsLong(first.ptr());
   if (device == -1 && PyErr_Occurred()) throw py::error_already_set();
@@ -107,13 +109,13 @@ py::array as_array(py::handle x, const std::string& label) {
     if (py::isinstance(x, numpy.attr("ma").attr("MaskedArray")))
       throw py::type_error(label + " must be a plain array, got a masked array");
     // A subclass may have ideas of its own about zeros_like and the like.
-    return numpy.attr("asarray")(x);
+    return call_python(numpy.attr("asarray"), x);
   }
   const std::string type = text(py::type::handle_of(x).attr("__name__"));
   try {
-    if (py::hasattr(x, "__dlpack__")) {
+    if (has_attribute(x, "__dlpack__")) {
       check_device(x, label, type);
-      return numpy.attr("from_dlpack")(x);
+      return call_python(numpy.attr("from_dlpack"), x);
     }
     if (PyObject_CheckBuffer(x.ptr()))
       return numpy.attr("asarray")(py::reinterpret_steal<py::object>(

@@ -314,7 +314,8 @@ py::tuple BoundStep::snapshot(const py::sequence& arrays) {
   constexpr int keep_order = 2;  // NPY_KEEPORDER
   py::list copies;
   for (py::handle x : arrays) {
-    PyObject* const copy = py::detail::npy_api::get().PyArray_NewCopy_(x.ptr(), keep_order);
+    const auto make = py::detail::npy_api::get().PyArray_NewCopy_;
+    PyObject* const copy = without_unwinding([&] { return make(x.ptr(), keep_order); });
     if (!copy) throw py::error_already_set();
     copies.append(py::reinterpret_steal<py::object>(copy));
   }
@@ -332,7 +333,7 @@ void BoundStep::restore(Index t, const py::sequence& rules, const py::sequence& 
   writing_ = true;  // for good, should a copy fail: until the next one that does not
   for (py::handle pair : copies) {
     const auto [to, from] = pair.cast<std::pair<py::array, py::array>>();
-    if (copy(to.ptr(), from.ptr()) < 0) throw py::error_already_set();
+    if (without_unwinding([&, t = to.ptr(), f = from.ptr()] { return copy(t, f); }) < 0) throw py::error_already_set();
   }
   writing_ = false;
   groups_ = std::move(groups);

@@ -99,7 +99,7 @@ struct Network {
 using Feistel = void (*)(const Network&, std::uint64_t* x, Index count) noexcept;
 
 // Copies whole cache lines, to where one begins, past the caches. Other threads see them after a
-// sequentially consistent fence.
+// fence for stores (x86's sfence).
 using StreamCopy = void (*)(char* to, const char* from, Index bytes) noexcept;
 
 struct Kernels {

@@ -1,6 +1,8 @@
 # Every target sets itself up: a virtual environment, the package and what the target needs.
+# PYTHON=python3.13 takes another Python, in an environment of its own.
 PYTHON ?= python3
-VENV ?= .venv
+VENV ?= .venv$(if $(filter file,$(origin PYTHON)),,-$(shell $(PYTHON) -c \
+  'import sys; print("%d.%d" % sys.version_info[:2])'))
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 TEST_ARGS ?=

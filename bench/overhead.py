@@ -1,7 +1,7 @@
 """What a step costs beside its elements: ``python bench/overhead.py``.
 
-Small models, stuck moments, long lists of tensors, threads, first steps, and the import. Adam,
-float32; torch's fused Adam on the same lists if torch is installed.
+Small models, the functional layer, stuck moments, long lists of tensors, threads, first steps, and
+the import. Adam, float32; torch's fused Adam on the same lists if torch is installed.
 """
 
 from __future__ import annotations
@@ -81,6 +81,31 @@ def lists(shapes: Sequence[tuple], seconds: float) -> dict[str, float]:
     n = sum(int(np.prod(shape)) for shape in shapes)
     works = {"roof": roof(n, "float32", 2)}
     works |= {name: repeated(maker(shapes)) for name, maker in makers.items()}
+    timings = take_turns(works, seconds=seconds)
+    return {name: timings[name] / 1000 for name in works}
+
+
+def small_calls(n: int, seconds: float) -> dict[str, float]:
+    """us a step of Adam on one array of n elements, in the ways to write it."""
+    import fastoptim as fo
+    from fastoptim.bench.contenders import make_arrays
+    from fastoptim.bench.numpy_steps import IN_PLACE, ONE_LINER
+    from fastoptim.bench.timing import repeated, take_turns
+
+    def functional():
+        (p, g), (m, v), t = make_arrays(n, "float32"), np.zeros((2, n), np.float32), 0
+
+        def step():
+            nonlocal t
+            t += 1
+            fo.adam_(p, g, m, v, t=t, lr=LR)
+
+        return step
+
+    jobs = {"Adam, bound": _bound([(n,)]), "Adam, fresh": _fresh([(n,)]), "adam_": functional()}
+    for name, steps in (("NumPy in place", IN_PLACE), ("NumPy one-liner", ONE_LINER)):
+        jobs[name] = steps["adam"](*make_arrays(n, "float32"))
+    works = {name: repeated(job) for name, job in jobs.items()}
     timings = take_turns(works, seconds=seconds)
     return {name: timings[name] / 1000 for name in works}
 
@@ -237,6 +262,10 @@ def main() -> None:
         for name, value in us.items():
             print(f"  {name:<12}{value:>10.2f}"
                   + (f"{value - us['roof']:>10.2f} over the roof" if name != "roof" else ""))
+    for n in (1, 100):
+        found[f"calls on {n}"] = us = small_calls(n, args.seconds)
+        print(f"\none array of {n}: us a step: "
+              + ", ".join(f"{name} {value:.2f}" for name, value in us.items()))
     found["after pauses"] = us = after_pauses(MODEL, args.seconds)
     print("\n784-128-64-10, each step after 0.5 ms of something else: us a step on "
           + ", on ".join(f"{name} thread{'s' * (name != '1')} {value:.1f}"

@@ -77,6 +77,20 @@ def test_an_unavailable_instruction_set_is_refused_with_those_available():
             in done.stderr)
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_with_another_python_takes_an_environment_of_its_own():
+    def made(*arguments):
+        return subprocess.run(["make", "--dry-run", "lint", *arguments], cwd=ROOT, check=True,
+                              capture_output=True, text=True, env=environment).stdout
+
+    environment = {k: v for k, v in os.environ.items()
+                   if k not in ("PYTHON", "VENV") and not k.startswith("MAKE")}
+    own = ".venv-" + ".".join(map(str, sys.version_info[:2]))
+    assert ".venv/bin/ruff" in made()
+    assert f"{own}/bin/ruff" in made(f"PYTHON={sys.executable}")
+    assert "other/bin/ruff" in made(f"PYTHON={sys.executable}", "VENV=other")
+
+
 def test_versions_agree():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert fo.__version__ == project["version"]

@@ -162,8 +162,11 @@ def test_an_interrupted_bench_of_storage_keeps_the_rounds_that_are_done(capsys, 
 def test_an_interrupted_demo_ends_with_one_line(tmp_path):
     for module in ("matplotlib", "sklearn", "tqdm", "vega_datasets"):
         pytest.importorskip(module)
+    # A shell's background jobs are started with SIGINT ignored.
+    code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "from fastoptim.cli import main; sys.exit(main(sys.argv[1:]))")
     process = subprocess.Popen(
-        [sys.executable, "-u", "-W", "ignore", "-m", "fastoptim", "demo", "--out", tmp_path],
+        [sys.executable, "-u", "-W", "ignore", "-c", code, "demo", "--out", tmp_path],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline().startswith("Digits:")

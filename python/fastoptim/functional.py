@@ -2,6 +2,10 @@
 
 Arrays may be of fewer bytes, as in Optimizer; `seed` and `rounding` are then options too. q8 is
 for optimizers, which keep the scales.
+
+A call checks its options and arrays from scratch: 15 us on 1 to 100 elements, where NumPy's own
+operations take 7 and a step of an optimizer such as Adam takes 1, or 0.2 with bound gradients. On
+small arrays take an optimizer; from some 10^6 elements on the difference is lost in the step.
 """
 
 from fastoptim import _core, checks
@@ -34,6 +38,8 @@ def _step(kind: type[Rule], p, g, states: dict, t: int, lr: float, options: dict
 def sgd_(p, g, *, lr=SGDRule.lr, **options) -> None:
     """One step of gradient descent: p = p - lr*g. Options and errors as in SGD.
 
+    On small arrays SGD is much faster: a call takes 15 us beside its elements.
+
     >>> import numpy as np, fastoptim as fo
     >>> p = np.array([1.0, 2.0])
     >>> fo.sgd_(p, np.array([1.0, 1.0]), lr=0.5)
@@ -47,6 +53,8 @@ def momentum_(p, g, v, *, t=None, lr=MomentumRule.lr, **options) -> None:
     """One step of Momentum on p and v. Equations, options and errors as in Momentum.
 
     t counts steps from 1; bias_correction and dampen_first=False need it.
+
+    On small arrays Momentum is much faster: a call takes 15 us beside its elements.
 
     >>> import numpy as np, fastoptim as fo
     >>> p, v = np.array([1.0, 2.0]), np.zeros(2)
@@ -65,6 +73,8 @@ def rmsprop_(p, g, s, *, mean=None, velocity=None, t=None, lr=RMSPropRule.lr, **
     mean goes with centered=True, velocity with momentum > 0; t, counted from 1, with
     bias_correction=True.
 
+    On small arrays RMSProp is much faster: a call takes 15 us beside its elements.
+
     >>> import numpy as np, fastoptim as fo
     >>> p, s = np.array([1.0, 2.0]), np.zeros(2)
     >>> fo.rmsprop_(p, np.array([1.0, -3.0]), s, lr=0.1, beta=0.75)
@@ -79,6 +89,8 @@ def adam_(p, g, m, v, *, t, v_max=None, lr=AdamRule.lr, **options) -> None:
     """Step t, counted from 1, of Adam on p, m and v. Equations, options, errors as in Adam.
 
     v_max goes with amsgrad=True.
+
+    On small arrays Adam is much faster: a call takes 15 us beside its elements.
 
     >>> import numpy as np, fastoptim as fo
     >>> p, m, v = np.array([1.0, 2.0]), np.zeros(2), np.zeros(2)

@@ -58,7 +58,7 @@ void ReadAhead::release(Pages& pages) noexcept {
 
 ReadAhead::Pages ReadAhead::pages_of(const RowOrder& order, std::uint64_t window,
                                      std::uint64_t block_rows) const {
-  Pages pages{order.epoch(), window, {}};
+  Pages pages{window, {}};
   for (const std::uint64_t block : order.blocks_of(window))
     for (const Rows& array : mapped_) {
       const std::uint64_t end = std::min(block + block_rows, std::uint64_t(array.n_rows()));
@@ -72,7 +72,7 @@ ReadAhead::Pages ReadAhead::pages_of(const RowOrder& order, std::uint64_t window
 void ReadAhead::enter(const RowOrder& order, const Window& window) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto is = [&](const Pages& pages, std::uint64_t number) {
-    return !pages.ranges.empty() && pages.epoch == order.epoch() && pages.window == number;
+    return !pages.ranges.empty() && pages.window == number;
   };
   if (is(current_, window.number)) return;
   release(current_);

@@ -15,8 +15,9 @@ class ReadAhead {
   explicit ReadAhead(std::vector<Rows> mapped) : mapped_(std::move(mapped)) {}
   ~ReadAhead();
 
-  // Before rows of a window are read. On entering another window: lets go of the one before,
-  // waits until this one is there, and begins to read the next one on a thread of its own.
+  // Before rows of a window are read, of the same order each time. On entering another window: lets
+  // go of the one before, waits until this one is there, and begins to read the next one on a
+  // thread of its own.
   void enter(const RowOrder& order, const Window& window);
 
  private:
@@ -25,7 +26,7 @@ class ReadAhead {
     char* end;
   };
   struct Pages {
-    std::uint64_t epoch = 0, window = 0;
+    std::uint64_t window = 0;
     std::vector<Range> ranges;
   };
   static void read(const std::vector<Range>& ranges) noexcept;

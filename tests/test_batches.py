@@ -120,6 +120,17 @@ def test_a_batch_size_and_a_world_beyond_all_bounds():
     assert all(len(part) == 1 and len(part[0]) <= 1 for part in parts)
 
 
+@pytest.mark.parametrize("n", [2**47, 2**47 + 12_345, 2**48])
+def test_shards_of_batches_beyond_all_memory(n):
+    """Views, so that none of it is needed: count*rank would not fit in 64 bits."""
+    world = 2**20
+    x = np.broadcast_to(np.uint8(0), n)
+    for rank in (0, 1, 2**15 - 1, 2**15, 2**16 - 1, 2**16, 2**17 + 3, world - 2, world - 1):
+        batches = fo.MiniBatches(x, batch_size=n, shuffle=False, shard=(rank, world))
+        (part,) = batches
+        assert len(part) == n * (rank + 1) // world - n * rank // world
+
+
 def test_four_ranks_see_every_row_once():
     n, batch_size = 10_007, 64
     ranks = [fo.MiniBatches(np.arange(n), batch_size=batch_size, shard=(rank, 4))

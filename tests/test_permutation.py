@@ -199,3 +199,110 @@ def test_the_first_row_of_a_huge_order_needs_no_memory():
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+# What can be read, and not set
+
+
+@pytest.mark.parametrize("name", ["n", "seed", "epoch"])
+def test_what_an_order_was_made_of_cannot_be_set(name):
+    p = fo.Permutation(10, seed=1)
+    for use in (lambda: setattr(p, name, 10**9), lambda: delattr(p, name)):
+        with pytest.raises(AttributeError) as caught:
+            use()
+        assert str(caught.value) == (f"{name} can be read but not set: make a new "
+                                     "Permutation(n, seed, epoch)")
+    assert repr(p) == "Permutation(n=10, seed=1, epoch=0)"
+    with pytest.raises(IndexError, match=r"position must be in \[-10, 10\), got 100000000"):
+        p[10**8]
+
+
+def test_an_unknown_attribute_suggests_the_nearest():
+    p = fo.Permutation(10)
+    for use in (lambda: p.index_off, lambda: setattr(p, "index_off", 1)):
+        with pytest.raises(AttributeError, match="Permutation has no attribute 'index_off'; did "
+                                                 "you mean 'index_of'?"):
+            use()
+
+
+# Positions that change while they are used
+
+
+CHANGING = """
+import threading, time, numpy as np, fastoptim as fo
+n = {n}
+p = fo.Permutation(n, seed=3)
+rows = p[:]
+a = np.zeros(200_000, {dtype!r})
+over = False
+def work():
+    while not over:
+        a[:] = {bad}
+        a[:] = 0
+thread = threading.Thread(target=work)
+thread.start()
+end = time.monotonic() + 2
+given = refused = 0
+while time.monotonic() < end:
+    for use in (p.__getitem__, p.index_of):
+        try:
+            use(a)
+            given += 1
+        except IndexError:
+            refused += 1
+over = True
+thread.join()
+print(given > 0 and refused > 0)
+"""
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8", "i4"])
+@pytest.mark.parametrize("n", [1000, 100_000])
+def test_positions_that_another_thread_writes_to(n, dtype):
+    code = CHANGING.format(n=n, dtype=dtype, bad=2**62 if dtype != "i4" else 2**31 - 1)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "True"
+
+
+def test_positions_are_taken_once():
+    class Grows:
+        """Another array each time it is asked."""
+
+        def __init__(self):
+            self.size = 0
+
+        def __array__(self, dtype=None, copy=None):
+            self.size += 1
+            return np.arange(self.size)
+
+    p = fo.Permutation(10)
+    assert p[Grows()].tolist() == [p[0]]
+    assert p.index_of(Grows()).tolist() == [p.index_of(0)]
+
+
+@pytest.mark.parametrize("n", [10, 70_000])
+def test_unsigned_positions_do_not_wrap_around(n):
+    p = fo.Permutation(n)
+    for value in (n, 2**63, 2**64 - 1):
+        for use in (p.__getitem__, p.index_of):
+            with pytest.raises(IndexError, match=rf", {n}\), got {value}"):
+                use(np.array([0, value], np.uint64))
+
+
+def test_the_callers_positions_stay_as_they_are():
+    p = fo.Permutation(10)
+    positions = np.array([-1, 3])
+    p[positions], p.index_of(np.array([2, 1]))
+    assert positions.tolist() == [-1, 3]
+
+
+@pytest.mark.parametrize("n", [1000, 100_000])
+def test_the_first_position_out_of_range_is_named(n):
+    p = fo.Permutation(n)
+    positions = np.arange(n).repeat(100_000 // n)
+    positions[[5000, 5, 90_000]] = [n + 1, -n - 7, -n - 3]
+    with pytest.raises(IndexError, match=rf"positions must be in \[-{n}, {n}\), got -{n + 7}"):
+        p[positions]
+    with pytest.raises(IndexError, match=rf"rows must be in \[0, {n}\), got -{n + 7}"):
+        p.index_of(positions)

@@ -14,7 +14,9 @@ def is_array(x: object) -> bool:
     What has a shape is one, though iterating it would give its rows (a sparse matrix) or the
     names of its columns (a data frame).
     """
-    if isinstance(x, np.ndarray) or hasattr(x, "__dlpack__") or hasattr(x, "shape"):
+    if isinstance(x, np.ndarray):
+        return True
+    if any(hasattr(x, name) for name in ("__dlpack__", "__array__", "shape")):
         return True
     try:
         memoryview(x)

@@ -29,7 +29,7 @@ def main() -> None:
     print(machine.header(machine.describe()))
     for dtype in ("float32", "float64"):
         for n_states in range(3):
-            arrays = {place: _core.Roof(dtype, n_states, args.n, stagger=place[0],
+            arrays = {place: _core.Roofline(dtype, n_states, args.n, stagger=place[0],
                                         huge_pages=place[1]) for place in PLACES}
             timings = take_turns({place: x.run for place, x in arrays.items()},
                                  seconds=args.seconds)

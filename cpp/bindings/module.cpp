@@ -8,7 +8,7 @@
 #include "../layout.hpp"
 #include "../memory.hpp"
 #include "../parallel.hpp"
-#include "../roof.hpp"
+#include "../roofline.hpp"
 #include "arrays.hpp"
 #include "bound_step.hpp"
 #include "gil.hpp"
@@ -130,17 +130,17 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("ewma", &ewma, py::arg("x"), py::arg("out"), py::arg("axis"), py::arg("beta"),
         py::arg("bias_correction"));
 
-  py::class_<Roof>(m, "Roof")
+  py::class_<Roofline>(m, "Roofline")
       .def(py::init([](const std::string& dtype, int n_states, Index n, Index stagger,
                        bool huge_pages) {
              if (dtype != "float32" && dtype != "float64")
                throw py::value_error("dtype must be float32 or float64, got " + dtype);
              const Storage storage = dtype == "float32" ? Storage::float32 : Storage::float64;
-             return std::make_unique<Roof>(storage, n_states, n, stagger, huge_pages);
+             return std::make_unique<Roofline>(storage, n_states, n, stagger, huge_pages);
            }),
            py::arg("dtype"), py::arg("n_states"), py::arg("n"), py::kw_only(),
-           py::arg("stagger") = Roof::best_stagger, py::arg("huge_pages") = true)
-      .def("run", &Roof::run, py::arg("passes") = 1, py::arg("serial") = false,
+           py::arg("stagger") = Roofline::best_stagger, py::arg("huge_pages") = true)
+      .def("run", &Roofline::run, py::arg("passes") = 1, py::arg("serial") = false,
            py::call_guard<ReleaseGil>());
 
   bind_shuffler(m);

@@ -11,6 +11,7 @@
 // bytes. None has a branch on an element.
 #pragma once
 
+#include "float_bits.hpp"
 #include "kernels.hpp"
 
 namespace fastoptim::FASTOPTIM_ISA {
@@ -20,10 +21,9 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first of two eleme
 
 using Bits = std::uint32_t;
 
-inline Bits bits_of(float x) { return __builtin_bit_cast(Bits, x); }
 inline float float_of(Bits x) { return __builtin_bit_cast(float, x); }
 
-constexpr Bits sign_bit = 0x80000000, infinity = 0x7f800000, quiet_nan = 0x7fc00000;
+constexpr Bits infinity = 0x7f800000, quiet_nan = 0x7fc00000;
 constexpr Bits lower_half = 0xffff, upper_half = 0xffff0000;
 
 // Elements of a tile: all operands of one stay within L1, and its loops are short enough for the
@@ -144,7 +144,7 @@ inline Bits encode_float16(float x, Bits draw) {
   constexpr Bits rebias = Bits(127 - 15) << 23, smallest_normal = Bits(127 - 14) << 23;
   constexpr bool stochastic = rounding == Rounding::stochastic;
   constexpr Bits largest = 0x477fe000;  // 65504; beyond it rounding is always to nearest
-  const Bits u = bits_of(x) & ~sign_bit;
+  const Bits u = bits_of(x) & ~sign_bit<float>;
   const Bits to_nearest = 0xfff + ((u >> 13) & 1);
   const Bits add = stochastic && u < largest ? draw >> 3 : to_nearest;
   const Bits rounded = (u + add - rebias) >> 13;
@@ -222,7 +222,7 @@ void decode_q8(const typename Law::Code* codes, std::uint8_t exponent, Buffer& _
   const auto decode = [=](Bits magnitude, Bits sign) {
     const Bits code = magnitude & (is_signed ? 0x7f << 20 : 0xff << 20);
     const float value = float_of(code + scale) - float_of(scale);
-    return is_signed ? float_of(bits_of(value) | (sign & sign_bit)) : value;
+    return is_signed ? float_of(bits_of(value) | (sign & sign_bit<float>)) : value;
   };
   const CodePair* const pair = reinterpret_cast<const CodePair*>(bytes);
 #pragma omp simd
@@ -249,7 +249,7 @@ void encode_q8(const Buffer& __restrict x, typename Law::Code* codes, std::uint8
   using Code = typename Law::Code;
   constexpr bool is_signed = Law::nan < 0;
   // Squares have no sign to take off; with one, a NaN is the largest all the same.
-  constexpr Bits kept = is_signed ? ~sign_bit : ~Bits(0);
+  constexpr Bits kept = is_signed ? ~sign_bit<float> : ~Bits(0);
   Bits largest = 0;
 #pragma omp simd reduction(max : largest)
   for (int i = 0; i < pairs; ++i) {
@@ -261,7 +261,7 @@ void encode_q8(const Buffer& __restrict x, typename Law::Code* codes, std::uint8
   if (__builtin_expect(!all_finite, 0)) {
     largest = 0;
     for (int i = 0; i < tile; ++i) {
-      const Bits u = bits_of((i % 2 == 0 ? x.even : x.odd)[i / 2]) & ~sign_bit;
+      const Bits u = bits_of((i % 2 == 0 ? x.even : x.odd)[i / 2]) & ~sign_bit<float>;
       if (u <= limit<Law> && u > largest) largest = u;
     }
   }
@@ -290,10 +290,10 @@ void encode_q8(const Buffer& __restrict x, typename Law::Code* codes, std::uint8
   }
   if (__builtin_expect(all_finite, 1)) return;
   for (int i = 0; i < tile; ++i) {
-    const Bits u = bits_of((i % 2 == 0 ? x.even : x.odd)[i / 2]), magnitude = u & ~sign_bit;
+    const Bits u = bits_of((i % 2 == 0 ? x.even : x.odd)[i / 2]), magnitude = u & ~sign_bit<float>;
     if (magnitude > infinity) codes[i] = Code(Law::nan);
     else if (magnitude > limit<Law>)
-      codes[i] = Code(is_signed && (u & sign_bit) ? -Law::infinite : Law::infinite);
+      codes[i] = Code(is_signed && (u & sign_bit<float>) ? -Law::infinite : Law::infinite);
   }
 }
 

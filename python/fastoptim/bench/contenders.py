@@ -40,7 +40,7 @@ def roof(n: int, dtype: str, n_states: int) -> Work:
     On one thread or on all, whichever is faster at this size: a yardstick has no overhead that
     it could avoid.
     """
-    arrays = _core.Roof(dtype, n_states, n)
+    arrays = _core.Roofline(dtype, n_states, n)
 
     def serial(passes: int) -> None:
         arrays.run(passes, serial=True)

@@ -1,4 +1,4 @@
-#include "roof.hpp"
+#include "roofline.hpp"
 
 #include <sys/mman.h>
 
@@ -18,11 +18,11 @@ Index round_up(Index x, Index to) { return (x + to - 1) / to * to; }
 
 }  // namespace
 
-Roof::Roof(Storage storage, int n_states, Index n, Index stagger, bool huge_pages) : n_(n) {
+Roofline::Roofline(Storage storage, int n_states, Index n, Index stagger, bool huge_pages) : n_(n) {
   if (n_states < 0 || n_states > max_states || n < 0 || stagger < 0 || stagger % 64 != 0)
-    throw std::invalid_argument("a roof must have 0 to " + std::to_string(max_states) +
+    throw std::invalid_argument("a roofline must have 0 to " + std::to_string(max_states) +
                                 " states, n >= 0 and a stagger of whole cache lines");
-  loop_ = kernels().roof[int(storage)][n_states];
+  loop_ = kernels().roofline[int(storage)][n_states];
   const int n_arrays = 2 + n_states;
   const Index item_size = item_sizes[int(storage)];
   const Index apart = round_up(n * item_size + n_arrays * stagger, page);
@@ -48,9 +48,9 @@ Roof::Roof(Storage storage, int n_states, Index n, Index stagger, bool huge_page
   });
 }
 
-Roof::~Roof() { munmap(memory_, n_bytes_); }
+Roofline::~Roofline() { munmap(memory_, n_bytes_); }
 
-void Roof::run(Index passes, bool serial) const noexcept {
+void Roofline::run(Index passes, bool serial) const noexcept {
   const auto share = [this](Index begin, Index end) { loop_(arrays_, begin, end); };
   for (; passes > 0; --passes) parallel_for(n_, serial, share);
 }

@@ -11,7 +11,9 @@
 // bytes. None has a branch on an element.
 #pragma once
 
+#include "constants.hpp"
 #include "float_bits.hpp"
+#include "hash.hpp"
 #include "kernels.hpp"
 
 namespace fastoptim::FASTOPTIM_ISA {
@@ -36,17 +38,10 @@ using CodePair = std::uint16_t __attribute__((may_alias, aligned(1)));
 
 // A decoded tile, and the random bits that each pair of it is rounded with.
 struct Buffer {
-  alignas(64) float even[pairs];
-  alignas(64) float odd[pairs];
-  alignas(64) Bits words[pairs];
+  alignas(cache_line) float even[pairs];
+  alignas(cache_line) float odd[pairs];
+  alignas(cache_line) Bits words[pairs];
 };
-
-// The finalizer of splitmix64.
-inline std::uint64_t mix64(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
 
 // The random bits of pairs from `begin` on, of which 2^32 share the upper half of their index: a
 // word for each.
@@ -56,14 +51,7 @@ class Counter {
       : begin_(Bits(begin)),
         key_(Bits(key) ^ Bits(key >> 32) ^ Bits(std::uint64_t(begin) >> 32) * 0x9e3779b9) {}
 
-  Bits word(int pair) const {
-    Bits x = (begin_ + Bits(pair)) ^ key_;
-    x ^= x >> 16;
-    x *= 0x21f0aaad;
-    x ^= x >> 15;
-    x *= 0x735a2d97;
-    return x ^ (x >> 15);
-  }
+  Bits word(int pair) const { return mix32((begin_ + Bits(pair)) ^ key_); }
 
  private:
   Bits begin_, key_;
@@ -209,7 +197,7 @@ template <class Law>
 void decode_q8(const typename Law::Code* codes, std::uint8_t exponent, Buffer& __restrict x) {
   constexpr bool is_signed = Law::nan < 0;
   // As sign and magnitude first, 64 at a time, where a step costs a quarter of one on words.
-  alignas(64) std::uint8_t bytes[tile];
+  alignas(cache_line) std::uint8_t bytes[tile];
   std::uint8_t largest = 0;  // also of -128
 #pragma omp simd reduction(max : largest)
   for (int i = 0; i < tile; ++i) {

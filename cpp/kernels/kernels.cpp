@@ -25,7 +25,7 @@ void make_factors(const double* options, double t, double lr, double* factors) n
   static_assert(count(Rule::facts.options) == 0 ||
                 sizeof(Options) == count(Rule::facts.options) * sizeof(double));
   static_assert(sizeof(Factors) <= max_coefficients * sizeof(double));
-  Options named;
+  Options named{};
   __builtin_memcpy(&named, options, count(Rule::facts.options) * sizeof(double));
   const Factors result = Rule::factors(named, t, lr);
   __builtin_memcpy(factors, &result, sizeof(Factors));

@@ -1,6 +1,7 @@
 // Software prefetching.
 #pragma once
 
+#include "constants.hpp"
 #include "kernels.hpp"
 
 namespace fastoptim::FASTOPTIM_ISA {
@@ -19,7 +20,7 @@ constexpr bool prefetches = true;
 constexpr bool prefetches = false;
 #endif
 constexpr int prefetch_elements = 64;
-constexpr int prefetch_bytes = 2048, cache_line = 64;
+constexpr int prefetch_bytes = 2048;
 
 // Prefetches `bytes` bytes at a distance of prefetch_bytes from x. With to_write it takes ownership of
 // the lines (PREFETCHW): a line that another processor's cache holds is given up at once, where a

@@ -48,8 +48,8 @@ void sweep_tiles(const Tensor& tensor, const Coefficients& c, Index begin, Index
   const auto subnormal_safe = make_rule<Rule<T, true>>(c);
   const bool looks = looks_for_subnormals<Rule<T, false>>(c);
   constexpr int states = n_states<Rule<T, false>>, n_operands = 2 + states;
-  alignas(64) T buffer[n_operands][tile];
-  alignas(64) T adjusted[tile];
+  alignas(cache_line) T buffer[n_operands][tile];
+  alignas(cache_line) T adjusted[tile];
   T* x[max_operands] = {};
   for (Index i = begin; i < end; i += tile) {
     const Index n = end - i < tile ? end - i : tile;

@@ -72,14 +72,14 @@ def _torch(shapes: Sequence[tuple]):
 
 def lists(shapes: Sequence[tuple], seconds: float) -> dict[str, float]:
     """us a step of the model, bound, with fresh gradients, by torch; and the roof."""
-    from fastoptim.bench.contenders import roof
+    from fastoptim.bench.contenders import roofline
     from fastoptim.bench.timing import repeated, take_turns
 
     makers = {"bound": _bound, "fresh": _fresh}
     if importlib.util.find_spec("torch"):
         makers["torch fused"] = _torch
     n = sum(int(np.prod(shape)) for shape in shapes)
-    works = {"roof": roof(n, "float32", 2)}
+    works = {"roof": roofline(n, "float32", 2)}
     works |= {name: repeated(maker(shapes)) for name, maker in makers.items()}
     timings = take_turns(works, seconds=seconds)
     return {name: timings[name] / 1000 for name in works}
@@ -181,10 +181,10 @@ def many_against_one(seconds: float) -> float:
 def scaling(n: int, threads: int, seconds: float) -> dict[str, float]:
     """How many times as fast all threads are as one: our step, and the plain loop."""
     import fastoptim as fo
-    from fastoptim.bench.contenders import roof
+    from fastoptim.bench.contenders import roofline
     from fastoptim.bench.timing import repeated, take_turns
 
-    works = {"step": repeated(_bound([(n,)])), "roof": roof(n, "float32", 2)}
+    works = {"step": repeated(_bound([(n,)])), "roof": roofline(n, "float32", 2)}
     turns = {}
     for name, work in works.items():
         for k in (1, threads):

@@ -225,7 +225,7 @@ def main() -> None:
             continue
         for name in names:
             check(name, min(n, 1_000_003))
-        works = {"roof": contenders.roof(n, "float32", 2)}
+        works = {"roof": contenders.roofline(n, "float32", 2)}
         for name in names:
             step, _ = PEERS[name][1](*contenders.make_arrays(n, "float32"))
             works[name] = repeated(step)

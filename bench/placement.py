@@ -1,17 +1,36 @@
-"""Where the roof's arrays lie best: ``python bench/placement.py``.
+"""Where the roofline's arrays lie best: ``python bench/placement.py``.
 
-Measures the plain loop of bench/roof.hpp with arrays that begin at different distances from the
-start of a page, on huge pages and on small ones. cpp/roof.hpp takes its placement from this.
+Measures the plain loop of cpp/kernels/roofline.hpp on arrays that begin at different distances from
+the start of a page, on huge pages and on small ones.
 """
 
 from __future__ import annotations
 
 import argparse
+import mmap
 
+import numpy as np
 from peers import prepare
 
 PLACES = [(stagger, True) for stagger in (0, 64, 128, 256, 320, 512, 1024, 2048)]
 PLACES += [(0, False), (256, False)]
+PAGE, HUGE_PAGE = 4096, 1 << 21
+
+
+def make_arrays(n: int, dtype: str, n_arrays: int, stagger: int, huge: bool) -> list[np.ndarray]:
+    """Arrays of ones; array k begins k*stagger bytes after the start of a page."""
+    size = np.dtype(dtype).itemsize * n
+    apart = -(-(size + n_arrays * stagger) // PAGE) * PAGE
+    memory = mmap.mmap(-1, HUGE_PAGE + n_arrays * (apart + stagger))
+    if huge:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    bytes_ = np.frombuffer(memory, np.uint8)
+    start = -bytes_.ctypes.data % HUGE_PAGE
+    arrays = [bytes_[begin : begin + size].view(dtype)
+              for begin in (start + k * (apart + stagger) for k in range(n_arrays))]
+    for x in arrays:
+        x.fill(1)
+    return arrays
 
 
 def main() -> None:
@@ -29,10 +48,10 @@ def main() -> None:
     print(machine.header(machine.describe()))
     for dtype in ("float32", "float64"):
         for n_states in range(3):
-            arrays = {place: _core.Roof(dtype, n_states, args.n, stagger=place[0],
-                                        huge_pages=place[1]) for place in PLACES}
-            timings = take_turns({place: x.run for place, x in arrays.items()},
-                                 seconds=args.seconds)
+            arrays = {place: make_arrays(args.n, dtype, 2 + n_states, *place) for place in PLACES}
+            timings = take_turns(
+                {place: lambda passes, x=x: _core.roofline(x, passes=passes)
+                 for place, x in arrays.items()}, seconds=args.seconds)
             print(f"\n{args.n:,} elements, {dtype}, {n_states} states: ns an element, "
                   "and times that of the first")
             for place in PLACES:

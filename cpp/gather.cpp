@@ -9,6 +9,7 @@
 #endif
 
 #include "dispatch.hpp"
+#include "kernels/constants.hpp"
 #include "parallel.hpp"
 
 namespace fastoptim {
@@ -24,7 +25,6 @@ constexpr Index index_block = 1024;
 // for 3 KiB in batches of 64.
 constexpr Index prefetch_rows = 16;
 constexpr Index prefetch_bytes = 4096;
-constexpr Index cache_line = 64;
 
 // Bytes of a batch of one array from which it is stored past the caches. Rows of 3 KiB on two
 // threads, ns a row, through the caches and past them, with a reader of the batch in it: 260 and

@@ -3,14 +3,14 @@
 #include <cstdlib>
 #include <new>
 
+#include "kernels/constants.hpp"
+
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
 
 namespace fastoptim {
 namespace {
-
-constexpr std::size_t cache_line = 64, page = 4096, huge_page = std::size_t(1) << 21;
 
 // Large arrays all begin at the same place within a page, NumPy's 16 bytes behind its start. A
 // load whose address agrees with an earlier store's in the low 12 bits waits for that store, so

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "dispatch.hpp"
+#include "kernels/hash.hpp"
 
 namespace fastoptim {
 namespace {
@@ -17,14 +18,6 @@ constexpr std::uint64_t table_limit = 1 << 16;
 
 // Positions that are walked together: 16 KiB of them.
 constexpr Index walk_block = 2048;
-
-std::uint64_t mix64(std::uint64_t x) {
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111eb;
-  return x ^ x >> 31;
-}
 
 int bit_width(std::uint64_t x) {
   int bits = 0;

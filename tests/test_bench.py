@@ -88,18 +88,18 @@ def test_contenders_take_turns_after_a_warm_up(monkeypatch):
 @pytest.mark.parametrize("n_states", range(4))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_roof_runs_at_every_size(dtype, n_states, n):
-    _core.Roof(dtype, n_states, n).run(passes=3)
-    _core.Roof(dtype, n_states, n, stagger=0, huge_pages=False).run(serial=True)
+    _core.Roofline(dtype, n_states, n).run(passes=3)
+    _core.Roofline(dtype, n_states, n, stagger=0, huge_pages=False).run(serial=True)
 
 
 def test_the_roof_refuses_what_it_cannot_place():
     for arguments in (("float32", 4, 1), ("float32", -1, 1), ("float32", 0, -1)):
         with pytest.raises(ValueError, match="a roof must have"):
-            _core.Roof(*arguments)
+            _core.Roofline(*arguments)
     with pytest.raises(ValueError, match="dtype must be float32 or float64, got int8"):
-        _core.Roof("int8", 0, 1)
+        _core.Roofline("int8", 0, 1)
     with pytest.raises(MemoryError):
-        _core.Roof("float64", 2, np.iinfo(np.intp).max // 64)
+        _core.Roofline("float64", 2, np.iinfo(np.intp).max // 64)
 
 
 def test_header_names_the_machine_in_80_columns():

@@ -203,7 +203,7 @@ batches = fo.MiniBatches(x, batch_size=5000)
 ahead = fo.MiniBatches(x, batch_size=5000, prefetch=2)
 order = fo.Permutation(300_000)
 rows = order[:]
-roof = fo._core.Roof("float32", 2, 1_000_000)
+roof = fo._core.Roofline("float32", 2, 1_000_000)
 class Exported:
     def __dlpack__(self, **options):
         for _ in range(1000):  # where the interpreter takes turns

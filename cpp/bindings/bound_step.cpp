@@ -11,9 +11,17 @@
 namespace fastoptim {
 namespace {
 
+// The name of a rule with the options that select its variant: "rmsprop_centered_momentum".
+std::string full_name(const RuleFacts& facts) {
+  std::string name = facts.name;
+  for (const char* const* option = facts.selected_by; *option; ++option)
+    name += std::string("_") + *option;
+  return name;
+}
+
 const RuleKernels& find_rule(const std::string& name) {
   for (int k = 0; k < kernels().n_rules; ++k)
-    if (name == kernels().rules[k].name) return kernels().rules[k];
+    if (name == full_name(kernels().rules[k].facts)) return kernels().rules[k];
   throw py::value_error("rule must be one of the compiled ones, got '" + name + "'");
 }
 
@@ -89,7 +97,7 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
     item.master = arrays.size() == n_arrays + 1;
     if ((arrays.size() != n_arrays && !item.master) || labels.size() != arrays.size() ||
         (scales.size() != n_states && !scales.empty()))
-      throw py::value_error(std::string(group.rule->name) + " takes " + std::to_string(n_arrays) +
+      throw py::value_error(full_name(group.rule->facts) + " takes " + std::to_string(n_arrays) +
                             " arrays a tensor, got " + std::to_string(arrays.size()));
     item.bound = !arrays[1].is_none();
     for (std::size_t k = 0; k < arrays.size(); ++k)  // until one comes, the parameter stands for g

@@ -8,7 +8,7 @@
 #include "../layout.hpp"
 #include "../memory.hpp"
 #include "../parallel.hpp"
-#include "../roof.hpp"
+#include "../roofline.hpp"
 #include "arrays.hpp"
 #include "bound_step.hpp"
 #include "gil.hpp"
@@ -112,6 +112,26 @@ bool hold_the_same(PyObject* kept) {
   return true;
 }
 
+// Makes passes of the roofline's loop over contiguous arrays: the parameter, the gradient, the states.
+void roofline(const std::vector<py::array>& arrays, Index passes, bool serial) {
+  if (arrays.size() < 2 || arrays.size() > max_operands)
+    throw py::value_error("arrays must be 2 to " + std::to_string(max_operands) + ", got " +
+                          std::to_string(arrays.size()));
+  const Storage storage = check_dtype(arrays[0], "array 0");
+  char* data[max_operands] = {};
+  std::vector<std::string> labels;
+  for (std::size_t k = 0; k < arrays.size(); ++k) labels.push_back("array " + std::to_string(k));
+  for (std::size_t k = 0; k < arrays.size(); ++k) {
+    check_like(arrays[k], labels[k], arrays[0], labels[0]);
+    check_updatable(arrays[k], labels[k]);
+    if (!is_aligned(arrays[k]) || !(arrays[k].flags() & py::array::c_style))
+      throw py::value_error(labels[k] + " must be contiguous and aligned to its item size");
+    data[k] = data_of(arrays[k]);
+  }
+  const ReleaseGil released;
+  run_roofline(storage, data, int(arrays.size()) - 2, arrays[0].size(), passes, serial);
+}
+
 // Step.run as a plain method of the type: pybind11's way to one, with its lists of arguments and
 // its look-up of types, takes as many instructions as checking six tensors does.
 PyObject* run_step(PyObject* self, PyObject* const* args, Py_ssize_t n_args) {
@@ -181,18 +201,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("ewma", &ewma, py::arg("x"), py::arg("out"), py::arg("axis"), py::arg("beta"),
         py::arg("bias_correction"));
 
-  py::class_<Roof>(m, "Roof")
-      .def(py::init([](const std::string& dtype, int n_states, Index n, Index stagger,
-                       bool huge_pages) {
-             if (dtype != "float32" && dtype != "float64")
-               throw py::value_error("dtype must be float32 or float64, got " + dtype);
-             const Storage storage = dtype == "float32" ? Storage::float32 : Storage::float64;
-             return std::make_unique<Roof>(storage, n_states, n, stagger, huge_pages);
-           }),
-           py::arg("dtype"), py::arg("n_states"), py::arg("n"), py::kw_only(),
-           py::arg("stagger") = Roof::best_stagger, py::arg("huge_pages") = true)
-      .def("run", &Roof::run, py::arg("passes") = 1, py::arg("serial") = false,
-           py::call_guard<ReleaseGil>());
+  m.def("roofline", &roofline, py::arg("arrays"), py::kw_only(), py::arg("passes") = 1,
+        py::arg("serial") = false);
 
   bind_shuffler(m);
 

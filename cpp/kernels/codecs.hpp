@@ -1,16 +1,19 @@
-// Elements of fewer bytes to float32 and back, as tests/reference_storage.py defines them: a tile
-// at a time, and two elements at a time.
+// Codecs between float32 and types of fewer bytes, as tests/reference_storage.py defines them. They
+// work on a tile at a time, two elements at a time.
 //
-// Two elements side by side in memory are taken as one word. So two bfloat16 are decoded by a shift
-// and a mask and encoded by a shift and a merge, where loads and stores that widen and narrow would
-// keep the one port busy that moves data across a vector: Adam in bfloat16 takes 0.63 ns an element
-// so, and 0.89 with those (AVX-512, one thread, arrays in L2). A decoded tile lies in memory as the
-// even elements and then the odd ones.
+// Two adjacent elements are one word. A pair of bfloat16 is decoded by a shift and a mask and encoded
+// by a shift and a merge. Widening loads and narrowing stores would saturate the one port that moves
+// data across a vector: Adam in bfloat16 takes 0.63 ns an element with words, and 0.89 with those
+// (AVX-512, one thread, arrays in L2). A decoded tile holds the even elements first, then the odd
+// ones.
 //
-// Plain loops in integer and float32 arithmetic, so that every instruction set gives the same
-// bytes. None has a branch on an element.
+// The loops are plain integer and float32 arithmetic, so that every instruction set gives the same
+// bytes, and have no branch that depends on an element.
 #pragma once
 
+#include "constants.hpp"
+#include "float_bits.hpp"
+#include "hash.hpp"
 #include "kernels.hpp"
 
 namespace fastoptim::FASTOPTIM_ISA {
@@ -20,75 +23,61 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first of two eleme
 
 using Bits = std::uint32_t;
 
-inline Bits bits_of(float x) { return __builtin_bit_cast(Bits, x); }
 inline float float_of(Bits x) { return __builtin_bit_cast(float, x); }
 
-constexpr Bits sign_bit = 0x80000000, infinity = 0x7f800000, quiet_nan = 0x7fc00000;
+constexpr Bits infinity = 0x7f800000, quiet_nan = 0x7fc00000;
 constexpr Bits lower_half = 0xffff, upper_half = 0xffff0000;
 
-// Elements of a tile: all operands of one stay within L1, and its loops are short enough for the
-// processor to begin the next while the divisions of this one are under way. A block of q8.
+// Elements of a tile, which is a block of q8. All operands of a tile fit in L1, and its loop is short
+// enough for out-of-order execution to start the next tile during the divisions of this one.
 constexpr int tile = q8_block, pairs = tile / 2;
 
-// Two elements of two bytes, and of one, wherever they lie.
+// Two elements of two bytes each, and of one byte each, at any address.
 using Word = std::uint32_t __attribute__((may_alias, aligned(2)));
 using CodePair = std::uint16_t __attribute__((may_alias, aligned(1)));
 
-// A decoded tile, and the random bits that each pair of it is rounded with.
+// A decoded tile, and the random word that each of its pairs is rounded with.
 struct Buffer {
-  alignas(64) float even[pairs];
-  alignas(64) float odd[pairs];
-  alignas(64) Bits words[pairs];
+  alignas(cache_line) float even[pairs];
+  alignas(cache_line) float odd[pairs];
+  alignas(cache_line) Bits words[pairs];
 };
 
-// The finalizer of splitmix64.
-inline std::uint64_t mix64(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
-
-// The random bits of pairs from `begin` on, of which 2^32 share the upper half of their index: a
-// word for each.
+// A counter-based random generator: word(k) is the random word of pair begin + k. The upper half of
+// the pair's index is part of the key, so begin + k must not cross a multiple of 2^32.
 class Counter {
  public:
   Counter(std::uint64_t key, Index begin)
       : begin_(Bits(begin)),
         key_(Bits(key) ^ Bits(key >> 32) ^ Bits(std::uint64_t(begin) >> 32) * 0x9e3779b9) {}
 
-  Bits word(int pair) const {
-    Bits x = (begin_ + Bits(pair)) ^ key_;
-    x ^= x >> 16;
-    x *= 0x21f0aaad;
-    x ^= x >> 15;
-    x *= 0x735a2d97;
-    return x ^ (x >> 15);
-  }
+  Bits word(int pair) const { return mix32((begin_ + Bits(pair)) ^ key_); }
 
  private:
   Bits begin_, key_;
 };
 
-// The word of operand `number` of those that a step writes: a pair's word rotated. What decides
-// most about rounding is the uppermost byte of a draw: for one element it is another in each
-// operand, and for one operand another in both elements. Words of their own would cost four
-// instructions each.
+// The random word of a written operand: the pair's word, rotated. The uppermost byte of a draw decides
+// most about rounding; the rotations give each element another such byte in each operand, and the two
+// elements of a pair another in the same operand. A hash for each operand would cost four
+// instructions more.
 template <int number>
 inline Bits word_of(Bits word) {
   constexpr int places = number == 0 ? 0 : number == 1 ? 16 : number == 2 ? 8 : 24;
   return word << places | word >> (-places & 31);
 }
 
-// Of a word, the even element of a pair takes the lowest bits and the odd one the uppermost.
+// The even element of a pair is rounded with the lowest bits of the word, the odd one with the highest.
 template <int bits>
 inline Bits even_draw(Bits word) { return word & ((Bits(1) << bits) - 1); }
 template <int bits>
 inline Bits odd_draw(Bits word) { return word >> (32 - bits); }
 
-// How what is encoded is rounded: to nearest, or up where random bits carry into what is kept.
+// nearest: to nearest, ties to even. stochastic: adds random bits below the last bit that is kept, so
+// that the value is rounded up with the probability of its fraction.
 enum class Rounding { nearest, stochastic };
 
-// x*y + z where x*y is exact or far below z, so that it is rounded once in either way.
+// x*y + z. Callers have x*y exact or far below z, so that a fused multiply-add rounds to the same.
 inline float add_product(float x, float y, float z) {
 #ifdef __FMA__
   return __builtin_fmaf(x, y, z);
@@ -102,37 +91,37 @@ inline float add_product(float x, float y, float z) {
 inline float even_bfloat16(Bits word) { return float_of(word << 16); }
 inline float odd_bfloat16(Bits word) { return float_of(word & upper_half); }
 
-// Every NaN as the same: selected among floats, since among integers it takes more instructions.
+// Replaces every NaN by quiet_nan. A selection of floats takes fewer instructions than of integers.
 inline float one_nan(float x) { return x == x ? x : float_of(quiet_nan); }
 
-// The sum of x's pattern and what decides about rounding; its upper half is the code.
+// The bits of x plus the rounding increment; the upper half of the sum is the code.
 template <Rounding rounding>
 inline Bits rounded_bfloat16(float x, Bits draw) {
   const Bits u = bits_of(x);
   return u + (rounding == Rounding::stochastic ? draw : 0x7fff + ((u >> 16) & 1));
 }
 
-// Of a NaN whose lower half is 0 the code is some NaN's; of others it can be anything.
+// A NaN must have zeros in the lower half of its bits: others could carry into another value.
 template <Rounding rounding>
 inline Bits encode_bfloat16(float even, float odd, Bits word) {
   return rounded_bfloat16<rounding>(even, even_draw<16>(word)) >> 16 |
          (rounded_bfloat16<rounding>(odd, odd_draw<16>(word)) & upper_half);
 }
 
-// Stores every NaN of a tile as the same.
+// Replaces every NaN of a tile by quiet_nan.
 inline void unify_nans(std::uint16_t* codes) {
 #pragma omp simd
   for (int i = 0; i < tile; ++i)
     codes[i] = (codes[i] & 0x7fff) > infinity >> 16 ? std::uint16_t(quiet_nan >> 16) : codes[i];
 }
 
-// float16, in the lower half of a word.
+// float16: codes lie in the lower half of a word.
 
 inline float decode_float16(Bits code) {
   constexpr Bits exponent = 0x0f800000, rebias = Bits(127 - 15) << 23, one_more = 1 << 23;
   const Bits u = (code & 0x7fff) << 13;
   const Bits normal = u + rebias, special = u + 2 * rebias;
-  // A subnormal as the mantissa of the smallest normal number, which is then taken off.
+  // The bits of a subnormal become the mantissa of 2^-14, and 2^-14 is subtracted.
   const Bits subnormal = bits_of(float_of(normal + one_more) - float_of(rebias + one_more));
   Bits y = (u & exponent) == 0 ? subnormal : normal;
   y = (u & exponent) == exponent ? special : y;
@@ -144,13 +133,13 @@ inline Bits encode_float16(float x, Bits draw) {
   constexpr Bits rebias = Bits(127 - 15) << 23, smallest_normal = Bits(127 - 14) << 23;
   constexpr bool stochastic = rounding == Rounding::stochastic;
   constexpr Bits largest = 0x477fe000;  // 65504; beyond it rounding is always to nearest
-  const Bits u = bits_of(x) & ~sign_bit;
+  const Bits u = bits_of(x) & ~sign_bit<float>;
   const Bits to_nearest = 0xfff + ((u >> 13) & 1);
   const Bits add = stochastic && u < largest ? draw >> 3 : to_nearest;
   const Bits rounded = (u + add - rebias) >> 13;
   const Bits normal = int(rounded) < 0x7c00 ? rounded : 0x7c00;
   const float small = float_of(u < smallest_normal ? u : smallest_normal);
-  // In units of 2^-40; or by a float addition whose last place is worth 2^-24.
+  // Stochastic: in units of 2^-40. To nearest: 0.5 + small rounds to a multiple of 2^-24.
   const Bits subnormal = stochastic ? (Bits(int(small * 0x1p40f)) + draw) >> 16
                                     : bits_of(small + 0.5f) - bits_of(0.5f);
   const Bits finite = u < smallest_normal ? subnormal : normal;
@@ -192,8 +181,8 @@ void encode_float16(const Buffer& __restrict x, Word* __restrict codes) {
   }
 }
 
-// q8: a tile is a block with one scale. `top` is the exponent of the largest codes, `mantissa` that
-// of the last finite one: what is larger goes into the next scale.
+// q8: a tile is a block with one scale. `top` is the exponent of the largest codes, and `mantissa` is
+// the mantissa of the largest finite code: a block with a larger number takes the next scale.
 struct Signed {
   using Code = std::int8_t;
   static constexpr int top = 15, infinite = 127, nan = -128;
@@ -208,8 +197,8 @@ struct Unsigned {
 template <class Law>
 void decode_q8(const typename Law::Code* codes, std::uint8_t exponent, Buffer& __restrict x) {
   constexpr bool is_signed = Law::nan < 0;
-  // As sign and magnitude first, 64 at a time, where a step costs a quarter of one on words.
-  alignas(64) std::uint8_t bytes[tile];
+  // First to sign and magnitude, as bytes: a vector holds four times as many of them as of words.
+  alignas(cache_line) std::uint8_t bytes[tile];
   std::uint8_t largest = 0;  // also of -128
 #pragma omp simd reduction(max : largest)
   for (int i = 0; i < tile; ++i) {
@@ -217,12 +206,12 @@ void decode_q8(const typename Law::Code* codes, std::uint8_t exponent, Buffer& _
     bytes[i] = is_signed ? magnitude | (codes[i] & 0x80) : magnitude;
     largest = magnitude > largest ? magnitude : largest;
   }
-  // (float with the pattern of 1.0 + code) - 1, times the scale, which only adds to the exponent.
+  // (the float with the bits of 1.0 + code) - 1, times the scale, which only adds to the exponent.
   const Bits scale = Bits(exponent > Law::top ? exponent - Law::top : 1) << 23;
   const auto decode = [=](Bits magnitude, Bits sign) {
     const Bits code = magnitude & (is_signed ? 0x7f << 20 : 0xff << 20);
     const float value = float_of(code + scale) - float_of(scale);
-    return is_signed ? float_of(bits_of(value) | (sign & sign_bit)) : value;
+    return is_signed ? float_of(bits_of(value) | (sign & sign_bit<float>)) : value;
   };
   const CodePair* const pair = reinterpret_cast<const CodePair*>(bytes);
 #pragma omp simd
@@ -240,7 +229,7 @@ void decode_q8(const typename Law::Code* codes, std::uint8_t exponent, Buffer& _
   }
 }
 
-// The largest pattern that is kept; beyond it is infinity.
+// The bits of the largest magnitude that is encoded as a finite number; above it is infinity.
 template <class Law>
 constexpr Bits limit = (254 << 23) + Law::mantissa;
 
@@ -248,8 +237,8 @@ template <class Law, Rounding rounding>
 void encode_q8(const Buffer& __restrict x, typename Law::Code* codes, std::uint8_t& exponent) {
   using Code = typename Law::Code;
   constexpr bool is_signed = Law::nan < 0;
-  // Squares have no sign to take off; with one, a NaN is the largest all the same.
-  constexpr Bits kept = is_signed ? ~sign_bit : ~Bits(0);
+  // Unsigned: squares have no sign bit to clear. A NaN with one is the largest integer too.
+  constexpr Bits kept = is_signed ? ~sign_bit<float> : ~Bits(0);
   Bits largest = 0;
 #pragma omp simd reduction(max : largest)
   for (int i = 0; i < pairs; ++i) {
@@ -261,15 +250,15 @@ void encode_q8(const Buffer& __restrict x, typename Law::Code* codes, std::uint8
   if (__builtin_expect(!all_finite, 0)) {
     largest = 0;
     for (int i = 0; i < tile; ++i) {
-      const Bits u = bits_of((i % 2 == 0 ? x.even : x.odd)[i / 2]) & ~sign_bit;
+      const Bits u = bits_of((i % 2 == 0 ? x.even : x.odd)[i / 2]) & ~sign_bit<float>;
       if (u <= limit<Law> && u > largest) largest = u;
     }
   }
   const int carried = int((largest + 0x7fffff - Law::mantissa) >> 23);
   exponent = std::uint8_t(carried > Law::top ? carried : Law::top + 1);
 
-  // Twice the units and twice the 1, since the pattern of 2.0, unlike that of 1.0, ends with eight
-  // zeros where the code ends: it need not be taken off.
+  // Adds 2.0 to twice the value, not 1.0 to the value: the bits of 2.0, unlike those of 1.0, have zeros
+  // in the eight places of the code, so that they need not be subtracted.
   const float units = float_of(Bits(255 + Law::top - exponent) << 23);
   // The code, with its sign, in bits 20 to 27.
   const auto encode = [=](float value, Bits draw) {
@@ -284,16 +273,16 @@ void encode_q8(const Buffer& __restrict x, typename Law::Code* codes, std::uint8
   for (int i = 0; i < pairs; ++i) {
     const Bits even = encode(x.even[i], even_draw<20>(x.words[i]));
     const Bits odd = encode(x.odd[i], odd_draw<20>(x.words[i]));
-    // Side by side in the upper half: in the lower one, GCC would narrow each before it joins them.
+    // Joined in the upper half of a word: in the lower one, GCC would narrow each before joining them.
     const Bits both = (even >> 4 & 0x00ff0000) | (odd << 4 & 0xff000000);
     pair[i] = CodePair(both >> 16);
   }
   if (__builtin_expect(all_finite, 1)) return;
   for (int i = 0; i < tile; ++i) {
-    const Bits u = bits_of((i % 2 == 0 ? x.even : x.odd)[i / 2]), magnitude = u & ~sign_bit;
+    const Bits u = bits_of((i % 2 == 0 ? x.even : x.odd)[i / 2]), magnitude = u & ~sign_bit<float>;
     if (magnitude > infinity) codes[i] = Code(Law::nan);
     else if (magnitude > limit<Law>)
-      codes[i] = Code(is_signed && (u & sign_bit) ? -Law::infinite : Law::infinite);
+      codes[i] = Code(is_signed && (u & sign_bit<float>) ? -Law::infinite : Law::infinite);
   }
 }
 

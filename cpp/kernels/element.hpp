@@ -1,18 +1,19 @@
-// What all loops over elements have in common: what is done to each, and for which operands.
+// What all sweeps share: the steps on one element, and questions about operands.
 #pragma once
 
 #include "kernels.hpp"
+#include "rules.hpp"
 #include "subnormals.hpp"
 
 namespace fastoptim::FASTOPTIM_ISA {
 namespace {
 
-// What every rule does to the gradient before it: g = -g, then g = g + l2*p.
+// Stage before the rule: adjusted = g or -g (maximize), then + l2*p.
 template <class T>
 void adjust(T* adjusted, const T* g, const T* __restrict p, const Coefficients& c, Index n) {
-  // The sign as a bit: a product would flush subnormal numbers to zero in the mode that does.
-  const auto sign = c.maximize ? sign_mask<T> : 0;
-  const auto signed_g = [=](Index i) { return __builtin_bit_cast(T, pattern(g[i]) ^ sign); };
+  // Flips the sign bit: a multiplication by -1 would flush subnormals under flush-to-zero.
+  const auto sign = c.maximize ? sign_bit<T> : 0;
+  const auto signed_g = [=](Index i) { return __builtin_bit_cast(T, bits_of(g[i]) ^ sign); };
   const T l2 = T(c.l2);
   if (c.l2 != 0) {
 #pragma omp simd
@@ -23,33 +24,34 @@ void adjust(T* adjusted, const T* g, const T* __restrict p, const Coefficients& 
   }
 }
 
-// One element, whose rule may have fewer states.
+// Updates the states of one element. A rule may have fewer than three.
 template <class Rule, class T>
-inline void average(const Rule& rule, T g, [[maybe_unused]] T& s0, [[maybe_unused]] T& s1,
-                    [[maybe_unused]] T& s2) {
-  if constexpr (Rule::n_states == 0) rule.average(g);
-  if constexpr (Rule::n_states == 1) rule.average(g, s0);
-  if constexpr (Rule::n_states == 2) rule.average(g, s0, s1);
-  if constexpr (Rule::n_states == 3) rule.average(g, s0, s1, s2);
+inline void update_states(const Rule& rule, T g, [[maybe_unused]] T& s0,
+                          [[maybe_unused]] T& s1, [[maybe_unused]] T& s2) {
+  if constexpr (n_states<Rule> == 0) rule.update_states(g);
+  if constexpr (n_states<Rule> == 1) rule.update_states(g, s0);
+  if constexpr (n_states<Rule> == 2) rule.update_states(g, s0, s1);
+  if constexpr (n_states<Rule> == 3) rule.update_states(g, s0, s1, s2);
 }
 
-// decay is 1 without decoupled weight decay, which changes no bit.
+// Updates the parameter of one element. Without decoupled weight decay, decay is 1, and multiplying
+// by 1 changes no bit.
 template <class Rule, class T>
-inline void descend(const Rule& rule, T decay, T& p, T g, [[maybe_unused]] T s0,
-                    [[maybe_unused]] T s1, [[maybe_unused]] T s2) {
+inline void apply_update(const Rule& rule, T decay, T& p, T g, [[maybe_unused]] T s0,
+                         [[maybe_unused]] T s1, [[maybe_unused]] T s2) {
   p = p * decay;
-  if constexpr (Rule::n_states == 0) rule.descend(p, g);
-  if constexpr (Rule::n_states == 1) rule.descend(p, g, s0);
-  if constexpr (Rule::n_states == 2) rule.descend(p, g, s0, s1);
-  if constexpr (Rule::n_states == 3) rule.descend(p, g, s0, s1, s2);
+  if constexpr (n_states<Rule> == 0) rule.apply_update(p, g);
+  if constexpr (n_states<Rule> == 1) rule.apply_update(p, g, s0);
+  if constexpr (n_states<Rule> == 2) rule.apply_update(p, g, s0, s1);
+  if constexpr (n_states<Rule> == 3) rule.apply_update(p, g, s0, s1, s2);
 }
 
 template <class Rule>
 inline bool looks_for_subnormals(const Coefficients& c) {
-  return avoids_subnormals && Rule::n_states > 0 && c.subnormals;
+  return avoids_subnormals && n_states<Rule> > 0 && c.subnormals;
 }
 
-// Whether what holds of an operand holds of those from first to last.
+// Whether holds(operand) is true of all operands from first to last.
 template <class Holds>
 bool all_of(const Tensor& tensor, int first, int last, const Holds& holds) {
   for (int k = first; k <= last; ++k)

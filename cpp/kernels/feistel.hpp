@@ -3,6 +3,7 @@
 // Addition, not exclusive or: an exclusive-or network is an even permutation whatever its keys.
 #pragma once
 
+#include "hash.hpp"
 #include "kernels.hpp"
 
 namespace fastoptim::FASTOPTIM_ISA {
@@ -18,12 +19,7 @@ void feistel_round(std::uint32_t* __restrict to, const std::uint32_t* __restrict
                    std::uint32_t key, std::uint32_t mask, Index count) noexcept {
 #pragma omp simd
   for (Index i = 0; i < count; ++i) {
-    std::uint32_t h = from[i] ^ key;
-    h ^= h >> 16;
-    h *= 0x21f0aaadU;
-    h ^= h >> 15;
-    h *= 0x735a2d97U;
-    h ^= h >> 15;
+    const std::uint32_t h = mix32(from[i] ^ key);
     to[i] = (inverse ? to[i] - h : to[i] + h) & mask;
   }
 }

@@ -4,9 +4,9 @@
 // anonymous namespace. A weak symbol compiled for AVX-512 could replace everyone's copy.
 #include "kernels.hpp"
 
-#include "../../bench/roof.hpp"
 #include "ewma.hpp"
 #include "feistel.hpp"
+#include "roofline.hpp"
 #include "rules.hpp"
 #include "stream_copy.hpp"
 #include "sweep.hpp"
@@ -17,11 +17,25 @@
 namespace fastoptim::FASTOPTIM_ISA {
 namespace {
 
+// Options and factors cross the boundary as arrays of double, which their structs must look like.
+template <class Rule>
+void make_factors(const double* options, double t, double lr, double* factors) noexcept {
+  using Options = typename Rule::Options;
+  using Factors = typename Rule::Factors;
+  static_assert(count(Rule::facts.options) == 0 ||
+                sizeof(Options) == count(Rule::facts.options) * sizeof(double));
+  static_assert(sizeof(Factors) <= max_coefficients * sizeof(double));
+  Options named{};
+  __builtin_memcpy(&named, options, count(Rule::facts.options) * sizeof(double));
+  const Factors result = Rule::factors(named, t, lr);
+  __builtin_memcpy(factors, &result, sizeof(Factors));
+}
+
 template <template <class, bool> class Rule>
-constexpr RuleKernels kernels_of = {Rule<float, false>::name,
-                                    Rule<float, false>::n_states,
-                                    Rule<float, false>::n_options,
-                                    Rule<float, false>::coefficients,
+constexpr RuleKernels kernels_of = {Rule<float, false>::facts,
+                                    n_states<Rule<float, false>>,
+                                    count(Rule<float, false>::facts.options),
+                                    make_factors<Rule<float, false>>,
                                     {sweep<Rule, float>, sweep<Rule, double>}};
 
 #define FASTOPTIM_ENTRY(Rule) kernels_of<Rule>,
@@ -33,8 +47,8 @@ constexpr Kernels kernels = {
     rules,
     sizeof(rules) / sizeof(rules[0]),
     {ewma<float>, ewma<double>},
-    {{roof<float, 0>, roof<float, 1>, roof<float, 2>, roof<float, 3>},
-     {roof<double, 0>, roof<double, 1>, roof<double, 2>, roof<double, 3>}},
+    {{roofline<float, 0>, roofline<float, 1>, roofline<float, 2>, roofline<float, 3>},
+     {roofline<double, 0>, roofline<double, 1>, roofline<double, 2>, roofline<double, 3>}},
     feistel<false>,
     feistel<true>,
     stream_copy,

@@ -50,12 +50,38 @@ struct Coefficients {
   bool maximize;  // g = -g, first
   double l2;      // then g = g + l2*p, where l2 is not 0
   double decay;   // p = p*decay, before the rule: decoupled weight decay
-  double rule[max_coefficients];
-  bool stochastic;           // how what is stored in fewer bytes is rounded
-  std::uint64_t seed, step;  // random bits depend on both
+  double rule[max_coefficients];  // the rule's own: its struct Factors
+  bool stochastic;                // how what is stored in fewer bytes is rounded
+  std::uint64_t seed, step;       // random bits depend on both
   // These change no bit.
   bool subnormals;  // whether to look for them in the states
   bool cached;      // whether all that is stepped is small enough for the processors' caches
+};
+
+// What values an option of a rule may have.
+enum class OptionKind : std::uint8_t {
+  fraction,           // in [0, 1)
+  optional_fraction,  // such a number, or none: NaN
+  nonnegative,        // finite and >= 0
+  flag,               // 0 or 1
+};
+
+// The facts of a rule, which stand in its functor and nowhere else (rules.hpp). A list ends where a
+// name is null.
+struct StateFacts {
+  const char* name = nullptr;
+  bool nonnegative = false;  // an average of squares, or the like: needs no sign
+};
+struct OptionFacts {
+  const char* name = nullptr;
+  OptionKind kind = {};
+};
+struct RuleFacts {
+  const char* name;
+  // The options that, where they are set, select this variant of the rule among all of that name.
+  const char* selected_by[max_states];
+  StateFacts states[max_states + 1];    // in the order of Tensor::operands
+  OptionFacts options[max_options + 1];  // in the order of the rule's struct Options
 };
 
 // A rule's coefficients of step t, counted from 1, from its options and the learning rate.
@@ -66,9 +92,8 @@ using MakeCoefficients = void (*)(const double* options, double t, double lr,
 using Sweep = void (*)(const Tensor&, const Coefficients&, Index begin, Index end) noexcept;
 
 struct RuleKernels {
-  const char* name;
-  int n_states;
-  int n_options;
+  RuleFacts facts;
+  int n_states, n_options;
   MakeCoefficients coefficients;
   Sweep sweep[n_compute_types];
 };
@@ -84,9 +109,9 @@ struct Series {
 
 using Ewma = void (*)(const Series&, double beta, bool bias_correction) noexcept;
 
-// The loop of bench/roof.hpp over elements [begin, end) of the arrays, in the order of
+// The loop of roofline.hpp over elements [begin, end) of the arrays, in the order of
 // Tensor::operands.
-using RoofLoop = void (*)(char* const* arrays, Index begin, Index end) noexcept;
+using RooflineLoop = void (*)(char* const* arrays, Index begin, Index end) noexcept;
 
 // A Feistel network over the integers below 2^(high_bits + low_bits): docs/permutation.md.
 constexpr int n_rounds = 8;
@@ -107,7 +132,7 @@ struct Kernels {
   const RuleKernels* rules;
   int n_rules;
   Ewma ewma[n_compute_types];
-  RoofLoop roof[n_compute_types][max_states + 1];  // by the number of states
+  RooflineLoop roofline[n_compute_types][max_states + 1];  // by the number of states
   Feistel feistel, feistel_inverse;
   StreamCopy stream_copy;
 };

@@ -1,4 +1,4 @@
-// Tensors with operands of fewer bytes: a tile at a time, two elements at a time.
+// A step over tensors with operands in fewer bytes than float32: tile by tile, two elements at a time.
 #pragma once
 
 #include "element.hpp"
@@ -9,8 +9,8 @@
 namespace fastoptim::FASTOPTIM_ISA {
 namespace {
 
-// Where the loop finds an operand of a tile, and leaves it: float32 or bfloat16 where it lies, or
-// anything else, decoded, in a buffer.
+// Views of one operand of a tile, with the same interface: float32 and bfloat16 operands are used
+// where they lie; all others are decoded to a buffer and encoded from it (Staged).
 struct Floats {
   static constexpr bool floats = true, bfloat16s = false, staged = false;
   float* __restrict x;
@@ -18,10 +18,10 @@ struct Floats {
       : x(reinterpret_cast<float*>(operand.data) + begin) {}
 
   bool has_subnormal() const { return any_subnormal(x, tile); }
-  void ask_ahead(bool to_write) const { prefetch(x, tile * int(sizeof(float)), to_write); }
+  void prefetch(bool to_write) const { prefetch_lines(x, tile * int(sizeof(float)), to_write); }
   float even(int i) const { return x[2 * i]; }
   float odd(int i) const { return x[2 * i + 1]; }
-  void put(int i, float even, float odd, Bits) const {
+  void store(int i, float even, float odd, Bits) const {
     x[2 * i] = even;
     x[2 * i + 1] = odd;
   }
@@ -33,10 +33,10 @@ struct Bfloat16s {
   Bfloat16s(const Operand& operand, Index begin, Buffer&)
       : x(reinterpret_cast<Word*>(operand.data) + begin / 2) {}
 
-  void ask_ahead(bool to_write) const { prefetch(x, pairs * int(sizeof(Word)), to_write); }
+  void prefetch(bool to_write) const { prefetch_lines(x, pairs * int(sizeof(Word)), to_write); }
   float even(int i) const { return even_bfloat16(x[i]); }
   float odd(int i) const { return odd_bfloat16(x[i]); }
-  void put(int i, float even, float odd, Bits word) const {
+  void store(int i, float even, float odd, Bits word) const {
     x[i] = encode_bfloat16<Rounding::stochastic>(even, odd, word);
   }
 };
@@ -47,11 +47,11 @@ struct Staged {
   Bits* __restrict words;
   Staged(const Operand&, Index, Buffer& x) : evens(x.even), odds(x.odd), words(x.words) {}
 
-  void ask_ahead(bool) const {}
+  void prefetch(bool) const {}
   bool has_subnormal() const { return any_subnormal(evens, pairs) || any_subnormal(odds, pairs); }
   float even(int i) const { return evens[i]; }
   float odd(int i) const { return odds[i]; }
-  void put(int i, float even, float odd, Bits word) const {
+  void store(int i, float even, float odd, Bits word) const {
     evens[i] = even;
     odds[i] = odd;
     words[i] = word;
@@ -59,11 +59,11 @@ struct Staged {
 };
 
 // A tile's operands and random bits.
-template <int n_states, class P, class G, class S>
+template <int states, class P, class G, class S>
 struct Tile {
   P p;
   G g;
-  S s0, s1, s2;  // beyond n_states any that there is
+  S s0, s1, s2;  // unused beyond `states`
   Counter counter;
 
   Tile(const Operand* operands, Index i, Buffer* x, std::uint64_t key)
@@ -71,33 +71,34 @@ struct Tile {
         s1(state(operands, 1, i, x)), s2(state(operands, 2, i, x)), counter(key, i / 2) {}
 
   static S state(const Operand* operands, int k, Index i, Buffer* x) {
-    const int at = k < n_states ? 2 + k : 0;
+    const int at = k < states ? 2 + k : 0;
     return S(operands[at], i, x[at]);
   }
 
-  void ask_ahead(bool to_write) const {
-    p.ask_ahead(to_write);
-    g.ask_ahead(false);
-    if (n_states > 0) s0.ask_ahead(to_write);
-    if (n_states > 1) s1.ask_ahead(to_write);
-    if (n_states > 2) s2.ask_ahead(to_write);
+  void prefetch(bool to_write) const {
+    p.prefetch(to_write);
+    g.prefetch(false);
+    if (states > 0) s0.prefetch(to_write);
+    if (states > 1) s1.prefetch(to_write);
+    if (states > 2) s2.prefetch(to_write);
   }
 
   bool any_subnormal_state() const {
-    return (n_states > 0 && s0.has_subnormal()) || (n_states > 1 && s1.has_subnormal()) ||
-           (n_states > 2 && s2.has_subnormal());
+    return (states > 0 && s0.has_subnormal()) || (states > 1 && s1.has_subnormal()) ||
+           (states > 2 && s2.has_subnormal());
   }
 };
 
-// The loop over a tile. The random bits are drawn in it, since the divider is what it waits for.
-// Each operand that is written has a number: the states first, then the parameter.
+// The rule's loop over a tile. It draws the random bits too, in the time that it waits for the
+// divider. Operands that are written are numbered for that: the states first, then the parameter.
 //
-// Whatever becomes bfloat16 here must have a lower half of 0 if it is NaN. Arithmetic hands on the
-// NaN it is given, so one from float32 is replaced by one that has. Returns other than 0 if some
-// parameter is NaN, as it is where a state is, and may do so where a pair's sum is infinite.
+// A NaN that is stored as bfloat16 must have zeros in the lower half of its bits. Arithmetic
+// propagates the NaN of an operand, so a NaN that comes from float32 is replaced by quiet_nan.
+// Returns a value other than 0 if some parameter is NaN (it is where a state is); it may do so where
+// the sum of a pair is infinite.
 template <class Rule, class P, class G, class S>
-inline Bits update_pairs(const Rule rule, float decay, Tile<Rule::n_states, P, G, S> x) {
-  constexpr int n_states = Rule::n_states;
+inline Bits update_pairs(const Rule rule, float decay, Tile<n_states<Rule>, P, G, S> x) {
+  constexpr int states = n_states<Rule>;
   constexpr bool cleans_g = G::floats && S::bfloat16s, cleans_p = P::bfloat16s && !S::bfloat16s;
   Bits not_finite = 0;
 #pragma omp simd reduction(| : not_finite)
@@ -106,32 +107,32 @@ inline Bits update_pairs(const Rule rule, float decay, Tile<Rule::n_states, P, G
     float g_even = x.g.even(i), g_odd = x.g.odd(i);
     if constexpr (cleans_g) g_even = one_nan(g_even), g_odd = one_nan(g_odd);
     float a_even = 0, a_odd = 0, b_even = 0, b_odd = 0, c_even = 0, c_odd = 0;
-    if constexpr (n_states > 0) a_even = x.s0.even(i), a_odd = x.s0.odd(i);
-    if constexpr (n_states > 1) b_even = x.s1.even(i), b_odd = x.s1.odd(i);
-    if constexpr (n_states > 2) c_even = x.s2.even(i), c_odd = x.s2.odd(i);
-    average(rule, g_even, a_even, b_even, c_even);
-    average(rule, g_odd, a_odd, b_odd, c_odd);
-    if constexpr (n_states > 0) x.s0.put(i, a_even, a_odd, word_of<0>(word));
-    if constexpr (n_states > 1) x.s1.put(i, b_even, b_odd, word_of<1>(word));
-    if constexpr (n_states > 2) x.s2.put(i, c_even, c_odd, word_of<2>(word));
+    if constexpr (states > 0) a_even = x.s0.even(i), a_odd = x.s0.odd(i);
+    if constexpr (states > 1) b_even = x.s1.even(i), b_odd = x.s1.odd(i);
+    if constexpr (states > 2) c_even = x.s2.even(i), c_odd = x.s2.odd(i);
+    update_states(rule, g_even, a_even, b_even, c_even);
+    update_states(rule, g_odd, a_odd, b_odd, c_odd);
+    if constexpr (states > 0) x.s0.store(i, a_even, a_odd, word_of<0>(word));
+    if constexpr (states > 1) x.s1.store(i, b_even, b_odd, word_of<1>(word));
+    if constexpr (states > 2) x.s2.store(i, c_even, c_odd, word_of<2>(word));
     float p_even = x.p.even(i), p_odd = x.p.odd(i);
-    descend(rule, decay, p_even, g_even, a_even, b_even, c_even);
-    descend(rule, decay, p_odd, g_odd, a_odd, b_odd, c_odd);
+    apply_update(rule, decay, p_even, g_even, a_even, b_even, c_even);
+    apply_update(rule, decay, p_odd, g_odd, a_odd, b_odd, c_odd);
     if constexpr (S::bfloat16s) {
       const float sum = p_even + p_odd;
       not_finite |= bits_of(sum - sum);
     }
     if constexpr (cleans_p) p_even = one_nan(p_even), p_odd = one_nan(p_odd);
-    x.p.put(i, p_even, p_odd, word_of<n_states>(word));
+    x.p.store(i, p_even, p_odd, word_of<states>(word));
   }
   return not_finite;
 }
 
 template <template <class, bool> class Rule, class P, class G, class S>
 void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index end) {
-  const Rule<float, false> rule(c.rule);
-  [[maybe_unused]] const Rule<float, true> careful(c.rule);
-  constexpr int n_states = rule.n_states;
+  const auto rule = make_rule<Rule<float, false>>(c);
+  [[maybe_unused]] const auto subnormal_safe = make_rule<Rule<float, true>>(c);
+  constexpr int states = n_states<Rule<float, false>>;
   const float decay = float(c.decay);
   const Operand* const operands = tensor.operands;
   const std::uint64_t key = mix64(mix64(mix64(c.seed) + c.step) + tensor.number);
@@ -148,7 +149,7 @@ void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index
     if constexpr (P::staged) load(tensor, operands[0], i, n, x[0]);
     if constexpr (G::staged) load(tensor, operands[1], i, n, x[1]);
     if constexpr (S::staged)
-      for (int k = 0; k < n_states; ++k) load(tensor, operands[2 + k], i, n, x[2 + k]);
+      for (int k = 0; k < states; ++k) load(tensor, operands[2 + k], i, n, x[2 + k]);
     if constexpr (P::staged && G::staged) {
       if (c.maximize || c.l2 != 0) {
         adjust(x[1].even, x[1].even, x[0].even, c, pairs);
@@ -156,16 +157,16 @@ void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index
       }
     }
 
-    const Tile<n_states, P, G, S> all(operands, i, x, key);
-    all.ask_ahead(c.cached);
+    const Tile<states, P, G, S> all(operands, i, x, key);
+    all.prefetch(c.cached);
     Bits not_finite = 0;
-    // In what is rounded at random they do not stay.
+    // Stochastically rounded states do not get stuck at subnormals, so only the exact path checks.
     if constexpr (S::bfloat16s) not_finite = update_pairs(rule, decay, all);
-    else if (looks && all.any_subnormal_state()) update_pairs(careful, decay, all);
+    else if (looks && all.any_subnormal_state()) update_pairs(subnormal_safe, decay, all);
     else update_pairs(rule, decay, all);
     if constexpr (S::bfloat16s) {
       if (__builtin_expect(not_finite != 0, 0))
-        for (int k = 0; k < 2 + n_states; ++k)
+        for (int k = 0; k < 2 + states; ++k)
           if (k != 1 && operands[k].storage == Storage::bfloat16)
             unify_nans(reinterpret_cast<std::uint16_t*>(operands[k].data) + i);
     }
@@ -174,21 +175,23 @@ void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index
       if (tensor.copy.data) store_staged(tensor.copy, false, x[0]);
     }
     if constexpr (S::staged)
-      for (int k = 0; k < n_states; ++k) store_staged(operands[2 + k], c.stochastic, x[2 + k]);
+      for (int k = 0; k < states; ++k) store_staged(operands[2 + k], c.stochastic, x[2 + k]);
   }
 }
 
-// Where some operand is of fewer bytes. The common combinations have loops of their own, for whole
-// tiles; everything else, and the rest of the last tile, goes through buffers.
+// The common combinations of types have loops of their own, for whole tiles. Everything else, and the
+// rest of the last tile, goes through buffers.
 template <template <class, bool> class Rule>
 void sweep_narrow(const Tensor& tensor, const Coefficients& c, Index begin, Index end) {
-  constexpr int last = 1 + Rule<float, false>::n_states;
+  constexpr int last = 1 + n_states<Rule<float, false>>;
   const auto floats = [&](int from, int to) {
-    return all_of(tensor, from, to, [](auto& x) { return lies_as(x, Storage::float32); });
+    return all_of(tensor, from, to,
+                  [](auto& x) { return is_contiguous_as(x, Storage::float32); });
   };
   const auto bfloat16s = [&](int from, int to) {
-    return c.stochastic &&
-           all_of(tensor, from, to, [](auto& x) { return lies_as(x, Storage::bfloat16); });
+    return c.stochastic && all_of(tensor, from, to, [](auto& x) {
+             return is_contiguous_as(x, Storage::bfloat16);
+           });
   };
   const bool buffered = c.maximize || c.l2 != 0 || tensor.copy.data;
   const Index whole = buffered ? begin : begin + (end - begin) / tile * tile;

@@ -1,4 +1,4 @@
-// How the elements of an operand come to where a rule can work on them, and go back.
+// Loading operands into buffers, and storing them back: strided elements and codecs.
 #pragma once
 
 #include "codecs.hpp"
@@ -33,10 +33,10 @@ void for_runs(const Tensor& tensor, const Index* strides, Index begin, Index n, 
   }
 }
 
-// Elements [begin, begin + n) of an operand as they are stored: where they lie, or gathered into
-// buffer. Element by element through memcpy, since a strided element may lie at any address.
+// Elements [begin, begin + n) of an operand as they are stored: a pointer to where they lie, or, if
+// they are strided, a copy in buffer. memcpy, since a strided element may lie at any address.
 template <class T>
-T* gather(const Tensor& tensor, const Operand& operand, Index begin, Index n, T* buffer) {
+T* load_strided(const Tensor& tensor, const Operand& operand, Index begin, Index n, T* buffer) {
   if (!operand.strides) return reinterpret_cast<T*>(operand.data) + begin;
   T* to = buffer;
   for_runs(tensor, operand.strides, begin, n, [&](Index offset, Index stride, Index count) {
@@ -47,9 +47,10 @@ T* gather(const Tensor& tensor, const Operand& operand, Index begin, Index n, T*
   return buffer;
 }
 
-// The way back: nothing to do for elements that were updated where they lie.
+// Inverse of load_strided. Contiguous elements were updated where they lie.
 template <class T>
-void scatter(const Tensor& tensor, const Operand& operand, Index begin, Index n, const T* buffer) {
+void store_strided(const Tensor& tensor, const Operand& operand, Index begin, Index n,
+                   const T* buffer) {
   if (!operand.strides) return;
   for_runs(tensor, operand.strides, begin, n, [&](Index offset, Index stride, Index count) {
     for (Index i = 0; i < count; ++i)
@@ -61,22 +62,22 @@ void scatter(const Tensor& tensor, const Operand& operand, Index begin, Index n,
 inline bool is_narrow(Storage storage) { return int(storage) >= n_compute_types; }
 
 // Whether an operand's elements lie one after another and are stored as such.
-inline bool lies_as(const Operand& operand, Storage storage) {
+inline bool is_contiguous_as(const Operand& operand, Storage storage) {
   return !operand.strides && operand.storage == storage;
 }
 
-// A whole tile as it is stored, n elements of which are the operand's: where it lies, or gathered
-// into buffer, with zeros behind.
+// A whole tile of an operand as it is stored: a pointer to where it lies, or a copy in buffer. Beyond
+// the n elements that the operand has, the tile is zero.
 template <class T>
 const T* load_tile(const Tensor& tensor, const Operand& operand, Index begin, Index n, T* buffer) {
-  const T* const x = gather(tensor, operand, begin, n, buffer);
+  const T* const x = load_strided(tensor, operand, begin, n, buffer);
   if (n == tile) return x;
   if (x != buffer) __builtin_memcpy(buffer, x, std::size_t(n) * sizeof(T));
   __builtin_memset(buffer + n, 0, std::size_t(tile - n) * sizeof(T));
   return buffer;
 }
 
-// The way back: write(to) writes a tile, of which the first n elements go to the operand.
+// Inverse of load_tile: write(to) writes a tile, whose first n elements go to the operand.
 template <class T, class Write>
 void store_tile(const Tensor& tensor, const Operand& operand, Index begin, Index n,
                 const Write& write) {
@@ -84,7 +85,7 @@ void store_tile(const Tensor& tensor, const Operand& operand, Index begin, Index
   if (!operand.strides && n == tile) return write(lies);
   T buffer[tile];
   write(buffer);
-  if (operand.strides) scatter(tensor, operand, begin, n, buffer);
+  if (operand.strides) store_strided(tensor, operand, begin, n, buffer);
   else __builtin_memcpy(lies, buffer, std::size_t(n) * sizeof(T));
 }
 
@@ -104,7 +105,7 @@ inline void join(const Buffer& __restrict x, float* __restrict to) {
   }
 }
 
-// Elements [begin, begin + n) of an operand, at most a tile, decoded.
+// Decodes elements [begin, begin + n) of an operand, at most a tile, to float32.
 inline void load(const Tensor& tensor, const Operand& operand, Index begin, Index n, Buffer& x) {
   const auto decode = [&](auto zero, const auto& f) {
     decltype(zero) stored[tile];
@@ -128,7 +129,7 @@ inline void load(const Tensor& tensor, const Operand& operand, Index begin, Inde
   }
 }
 
-// The way back.
+// Inverse of load: encodes to how the operand is stored.
 template <Rounding rounding>
 void store(const Tensor& tensor, const Operand& operand, Index begin, Index n, const Buffer& x) {
   const auto words = [](std::uint16_t* codes) { return reinterpret_cast<Word*>(codes); };

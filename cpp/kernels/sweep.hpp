@@ -1,5 +1,5 @@
-// decode -> rule -> encode over elements [begin, end) of a tensor: those that are stored as what
-// the rule computes in, and need neither; narrow.hpp has the others.
+// A step over elements [begin, end) of a tensor whose operands are stored in the rule's compute type.
+// narrow.hpp sweeps the others, which are decoded and encoded.
 #pragma once
 
 #include "element.hpp"
@@ -11,7 +11,7 @@
 namespace fastoptim::FASTOPTIM_ISA {
 namespace {
 
-// The loop, over n elements of the operands from x[k] + begin on.
+// The rule's loop over n elements of the operands, from x[k] + begin on.
 template <class Rule, class T>
 inline void update(const Rule& rule, T decay, T* const* x, Index begin, Index n) {
   T* __restrict const p = x[0] + begin;
@@ -22,76 +22,77 @@ inline void update(const Rule& rule, T decay, T* const* x, Index begin, Index n)
 #pragma omp simd
   for (Index i = 0; i < n; ++i) {
     T w = p[i], a = 0, b = 0, c = 0;
-    if constexpr (Rule::n_states > 0) a = s0[i];
-    if constexpr (Rule::n_states > 1) b = s1[i];
-    if constexpr (Rule::n_states > 2) c = s2[i];
-    average(rule, g[i], a, b, c);
-    descend(rule, decay, w, g[i], a, b, c);
-    if constexpr (Rule::n_states > 0) s0[i] = a;
-    if constexpr (Rule::n_states > 1) s1[i] = b;
-    if constexpr (Rule::n_states > 2) s2[i] = c;
+    if constexpr (n_states<Rule> > 0) a = s0[i];
+    if constexpr (n_states<Rule> > 1) b = s1[i];
+    if constexpr (n_states<Rule> > 2) c = s2[i];
+    update_states(rule, g[i], a, b, c);
+    apply_update(rule, decay, w, g[i], a, b, c);
+    if constexpr (n_states<Rule> > 0) s0[i] = a;
+    if constexpr (n_states<Rule> > 1) s1[i] = b;
+    if constexpr (n_states<Rule> > 2) s2[i] = c;
     p[i] = w;
   }
 }
 
 template <class T>
-inline bool any_subnormal_state(T* const* x, int n_states, Index begin, Index n) {
-  for (int k = 2; k < 2 + n_states; ++k)
+inline bool any_subnormal_state(T* const* x, int states, Index begin, Index n) {
+  for (int k = 2; k < 2 + states; ++k)
     if (any_subnormal(x[k] + begin, n)) return true;
   return false;
 }
 
-// Tiles of what the rule computes in, gathered where it does not lie side by side.
+// A tile at a time: strided operands are copied to a buffer and back, and gradients are adjusted.
 template <template <class, bool> class Rule, class T>
 void sweep_tiles(const Tensor& tensor, const Coefficients& c, Index begin, Index end) {
-  const Rule<T, false> rule(c.rule);
-  const Rule<T, true> careful(c.rule);
+  const auto rule = make_rule<Rule<T, false>>(c);
+  const auto subnormal_safe = make_rule<Rule<T, true>>(c);
   const bool looks = looks_for_subnormals<Rule<T, false>>(c);
-  constexpr int n_operands = 2 + rule.n_states;
-  alignas(64) T buffer[n_operands][tile];
-  alignas(64) T adjusted[tile];
+  constexpr int states = n_states<Rule<T, false>>, n_operands = 2 + states;
+  alignas(cache_line) T buffer[n_operands][tile];
+  alignas(cache_line) T adjusted[tile];
   T* x[max_operands] = {};
   for (Index i = begin; i < end; i += tile) {
     const Index n = end - i < tile ? end - i : tile;
     for (int k = 0; k < n_operands; ++k)
-      x[k] = gather(tensor, tensor.operands[k], i, n, buffer[k]);
+      x[k] = load_strided(tensor, tensor.operands[k], i, n, buffer[k]);
     if (c.maximize || c.l2 != 0) {
       adjust(adjusted, x[1], x[0], c, n);
       x[1] = adjusted;
     }
-    if (looks && any_subnormal_state(x, rule.n_states, 0, n))
-      update(careful, T(c.decay), x, 0, n);
+    if (looks && any_subnormal_state(x, states, 0, n))
+      update(subnormal_safe, T(c.decay), x, 0, n);
     else
       update(rule, T(c.decay), x, 0, n);
     for (int k = 0; k < n_operands; ++k)
-      if (k != 1) scatter(tensor, tensor.operands[k], i, n, x[k]);
+      if (k != 1) store_strided(tensor, tensor.operands[k], i, n, x[k]);
   }
 }
 
 template <template <class, bool> class Rule, class T>
 void sweep_in_place(const Tensor& tensor, const Coefficients& c, Index begin, Index end) {
-  const Rule<T, false> rule(c.rule);
+  const auto rule = make_rule<Rule<T, false>>(c);
+  constexpr int states = n_states<Rule<T, false>>;
   T* x[max_operands] = {};
-  for (int k = 0; k < 2 + rule.n_states; ++k)
+  for (int k = 0; k < 2 + states; ++k)
     x[k] = reinterpret_cast<T*>(tensor.operands[k].data);
   const T decay = T(c.decay);
   const auto update_all = [&](const auto& r, Index i, Index stop) {
     for (; prefetches && i + prefetch_elements <= stop; i += prefetch_elements) {
       constexpr int bytes = prefetch_elements * int(sizeof(T));
-      for (int k = 0; k < 2 + rule.n_states; ++k) prefetch(x[k] + i, bytes, c.cached && k != 1);
+      for (int k = 0; k < 2 + states; ++k) prefetch_lines(x[k] + i, bytes, c.cached && k != 1);
       update(r, decay, x, i, prefetch_elements);
     }
     update(r, decay, x, i, stop - i);
   };
   if (!looks_for_subnormals<Rule<T, false>>(c)) return update_all(rule, begin, end);
-  // Where there are some, there are more: looking takes as long as it spares, so a few tiles are
-  // then taken unseen. A step where 7 % of the first moments are subnormal: 1.6 times as long as
-  // without any, 2.3 if every tile is looked through.
-  const Rule<T, true> careful(c.rule);
+  // Subnormals come in clusters, and looking for them costs as much as it saves: once a tile has
+  // some, the next tiles are taken to have some too. A step where 7 % of the first moments are
+  // subnormal takes 1.6 times as long as without any, and 2.3 times if every tile is searched.
+  const auto subnormal_safe = make_rule<Rule<T, true>>(c);
   for (Index i = begin; i < end;) {
-    const bool found = any_subnormal_state(x, rule.n_states, i, end - i < tile ? end - i : tile);
+    const bool found = any_subnormal_state(x, states, i, end - i < tile ? end - i : tile);
     const Index stop = end - i < tile * (found ? 8 : 1) ? end : i + tile * (found ? 8 : 1);
-    if (found) update_all(careful, i, stop);
+    if (found) update_all(subnormal_safe, i, stop);
     else update_all(rule, i, stop);
     i = stop;
   }
@@ -99,7 +100,7 @@ void sweep_in_place(const Tensor& tensor, const Coefficients& c, Index begin, In
 
 template <template <class, bool> class Rule, class T>
 void sweep(const Tensor& tensor, const Coefficients& c, Index begin, Index end) noexcept {
-  constexpr int last = 1 + Rule<T, false>::n_states;
+  constexpr int last = 1 + n_states<Rule<T, false>>;
   if constexpr (sizeof(T) == sizeof(float)) {
     const auto computed_in = [](const Operand& x) { return !is_narrow(x.storage); };
     if (tensor.copy.data || !all_of(tensor, 0, last, computed_in))

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Batches', 'Pass', 'Permutation', 'Roof', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'set_num_threads', 'shuffle', 'version']
+__all__: list[str] = ['Batches', 'Pass', 'Permutation', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'roofline', 'set_num_threads', 'shuffle', 'version']
 class Step:
     def __init__(self, rules: collections.abc.Sequence, tensors: collections.abc.Sequence, t: typing.SupportsInt | typing.SupportsIndex = 0, uint16_is_bfloat16: bool = False) -> None:
         ...
@@ -23,12 +23,10 @@ class Step:
     def zero_states(self) -> None:
         ...
     @property
+    def looked_for_subnormals(self) -> bool:
+        ...
+    @property
     def t(self) -> int:
-        ...
-class Roof:
-    def __init__(self, dtype: str, n_states: typing.SupportsInt | typing.SupportsIndex, n: typing.SupportsInt | typing.SupportsIndex, *, stagger: typing.SupportsInt | typing.SupportsIndex = 256, huge_pages: bool = True) -> None:
-        ...
-    def run(self, passes: typing.SupportsInt | typing.SupportsIndex = 1, serial: bool = False) -> None:
         ...
 class Seed:
     def __init__(self, low: typing.SupportsInt | typing.SupportsIndex, high: typing.SupportsInt | typing.SupportsIndex) -> None:
@@ -110,6 +108,8 @@ def forked() -> bool:
 def isa() -> str:
     ...
 def num_threads() -> int:
+    ...
+def roofline(arrays: collections.abc.Sequence[numpy.ndarray], *, passes: typing.SupportsInt | typing.SupportsIndex = 1, serial: bool = False) -> None:
     ...
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...

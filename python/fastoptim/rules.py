@@ -78,7 +78,7 @@ class MomentumRule(Rule):
 
     @property
     def kernel(self) -> str:
-        return "nesterov" if self.nesterov else "momentum"
+        return "momentum" + "_nesterov" * self.nesterov
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -86,9 +86,8 @@ class MomentumRule(Rule):
 
     @property
     def own_options(self) -> tuple[float, ...]:
-        weight = 1 - (self.beta if self.dampening is None else self.dampening)
-        first = weight if self.dampening is None or self.dampen_first else 1.0
-        return (self.beta, weight, first, self.bias_correction)
+        dampening = float("nan") if self.dampening is None else self.dampening
+        return (self.beta, dampening, self.dampen_first, self.bias_correction)
 
 
 class RMSPropRule(Rule):

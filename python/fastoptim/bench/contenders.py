@@ -1,4 +1,4 @@
-"""What is measured: our step, NumPy's two ways, and the roof; each with arrays of its own."""
+"""What is measured: our step, NumPy's two ways, and the roofline; each with arrays of its own."""
 
 from __future__ import annotations
 
@@ -34,26 +34,33 @@ MAKERS = {
 }
 
 
-def roof(n: int, dtype: str, n_states: int) -> Work:
-    """The plain loop of bench/roof.hpp, without a call from Python for each pass.
+def roofline(n: int, dtype: str, n_states: int) -> Work:
+    """The plain loop of cpp/kernels/roofline.hpp, without a call from Python for each pass.
 
     On one thread or on all, whichever is faster at this size: a yardstick has no overhead that
     it could avoid.
     """
-    arrays = _core.Roof(dtype, n_states, n)
+    like = np.empty(n, dtype)
+    arrays = [_core.empty_state(like, dtype, slot) for slot in range(2 + n_states)]
+    for k in range(len(arrays)):  # each first written by the threads that will use it
+        _core.roofline([arrays[k], arrays[k - 1]])
+        arrays[k].fill(1)
 
     def serial(passes: int) -> None:
-        arrays.run(passes, serial=True)
+        _core.roofline(arrays, passes=passes, serial=True)
+
+    def parallel(passes: int) -> None:
+        _core.roofline(arrays, passes=passes)
 
     if n >= LARGE or fo.get_num_threads() == 1:
-        return arrays.run
-    timings = take_turns({"serial": serial, "parallel": arrays.run}, seconds=0)
-    return serial if timings["serial"] < timings["parallel"] else arrays.run
+        return parallel
+    timings = take_turns({"serial": serial, "parallel": parallel}, seconds=0)
+    return serial if timings["serial"] < timings["parallel"] else parallel
 
 
 def make(rule: str, n: int, dtype: str) -> dict[str, Work]:
     """The contenders of one row, by name."""
-    works = {"roof": roof(n, dtype, N_STATES[rule])}
+    works = {"roofline": roofline(n, dtype, N_STATES[rule])}
     for name, maker in MAKERS.items():
         works[name] = repeated(maker(rule, *make_arrays(n, dtype)))
     return works

@@ -72,7 +72,7 @@ def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
         fo.set_num_threads(threads)
     described = machine.describe()
     print(machine.header(described))
-    works = {ROOF: contenders.roof(n, "float32", 2)}
+    works = {ROOF: contenders.roofline(n, "float32", 2)}
     works |= {name: repeated(make_step(name, n)) for name in COMBINATIONS}
     interrupt = None
     try:

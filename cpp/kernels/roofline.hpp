@@ -1,20 +1,17 @@
-// The roof: a plain loop with the loads and stores of a step and next to no arithmetic. It reads
-// the parameter, the gradient and the states, and writes the parameter and the states, so no step
-// with as many states can be faster than memory lets this loop be.
-//
-// Compiled with the kernels, by the same flags for each instruction set, into the same table.
+// The roofline: a plain loop with the loads and stores of a step and next to no arithmetic. It reads
+// the parameter, the gradient and the states, and writes the parameter and the states, so memory
+// lets no step with as many states be faster than this loop.
 #pragma once
 
-#include "../cpp/kernels/kernels.hpp"
+#include "kernels.hpp"
 
 namespace fastoptim::FASTOPTIM_ISA {
 namespace {
 
-// One multiply-add for each array that is written: the least that makes every load count. Half
-// of what was there plus the gradient settles at twice the gradient, so that no number of passes
-// leads to denormals or infinities, which some processors are slow at.
+// One multiply-add for each array that is written: the least that uses every load. x = x/2 + g
+// converges to 2*g, so that no number of passes leads to subnormals or infinities.
 template <class T, int n_states>
-void roof(char* const* arrays, Index begin, Index end) noexcept {
+void roofline(char* const* arrays, Index begin, Index end) noexcept {
   constexpr T half = T(0.5);
   T* __restrict p = reinterpret_cast<T*>(arrays[0]);
   const T* __restrict g = reinterpret_cast<const T*>(arrays[1]);

@@ -38,7 +38,15 @@ def _bound(shapes: Sequence[tuple]):
     import fastoptim as fo
 
     params, grads = _arrays(shapes)
-    return fo.Adam(params, grads=grads, lr=LR).step
+    return fo.Adam(tuple(params), grads=tuple(grads), lr=LR).step
+
+
+def _by_name(shapes: Sequence[tuple]):
+    import fastoptim as fo
+
+    params, grads = _arrays(shapes)
+    named = {f"p{k}": p for k, p in enumerate(params)}  # a step looks whether one was rebound
+    return fo.Adam(named, grads=tuple(grads), lr=LR).step
 
 
 def _fresh(shapes: Sequence[tuple]):
@@ -71,11 +79,11 @@ def _torch(shapes: Sequence[tuple]):
 
 
 def lists(shapes: Sequence[tuple], seconds: float) -> dict[str, float]:
-    """us a step of the model, bound, with fresh gradients, by torch; and the roof."""
+    """us a step of the model, bound, of a dict, with fresh gradients, by torch; and the roofline."""
     from fastoptim.bench.contenders import roofline
     from fastoptim.bench.timing import repeated, take_turns
 
-    makers = {"bound": _bound, "fresh": _fresh}
+    makers = {"bound": _bound, "by name": _by_name, "fresh": _fresh}
     if importlib.util.find_spec("torch"):
         makers["torch fused"] = _torch
     n = sum(int(np.prod(shape)) for shape in shapes)

@@ -77,7 +77,7 @@ bool hold_the_same(PyObject* kept) {
     const Py_ssize_t n = PyTuple_GET_SIZE(objects);
     bool same = true;
     if (PyDict_Check(collection) || PyList_Check(collection)) {
-      // Pointers are compared and nothing is called, so that this takes 20 ns for six tensors.
+      // Pointers are compared and nothing is called: this takes under 50 ns for six tensors.
 #ifdef Py_GIL_DISABLED
       Py_BEGIN_CRITICAL_SECTION(collection);
 #endif

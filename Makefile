@@ -28,8 +28,8 @@ test-serial:
 	FASTOPTIM_THREADS=OFF $(MAKE) test VENV=.venv-serial
 
 # The pool of threads, and what runs on it, under ThreadSanitizer: a minute.
-STRESSED = parallel step batch_loader gather row_order permutation read_ahead memory layout dispatch \
-           kernels/kernels
+STRESSED = $(addprefix core/,parallel step memory layout dispatch) \
+  $(addprefix shuffle/,batch_loader gather row_order permutation read_ahead) kernels/kernels
 stress:
 	mkdir -p build
 	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -fopenmp-simd -ffp-contract=off -Wno-tsan \

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../dispatch.hpp"
+#include "../core/dispatch.hpp"
 #include "gil.hpp"
 
 namespace fastoptim {

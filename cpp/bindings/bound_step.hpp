@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "../layout.hpp"
-#include "../step.hpp"
+#include "../core/layout.hpp"
+#include "../core/step.hpp"
 #include "arrays.hpp"
 
 namespace fastoptim {

@@ -3,12 +3,12 @@
 
 #include <cstdlib>
 
-#include "../averages.hpp"
-#include "../dispatch.hpp"
-#include "../layout.hpp"
-#include "../memory.hpp"
-#include "../parallel.hpp"
-#include "../roofline.hpp"
+#include "../core/averages.hpp"
+#include "../core/dispatch.hpp"
+#include "../core/layout.hpp"
+#include "../core/memory.hpp"
+#include "../core/parallel.hpp"
+#include "../core/roofline.hpp"
 #include "arrays.hpp"
 #include "bound_step.hpp"
 #include "gil.hpp"

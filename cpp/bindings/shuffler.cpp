@@ -7,9 +7,9 @@
 #include <mutex>
 #include <optional>
 
-#include "../batch_loader.hpp"
-#include "../cursor.hpp"
-#include "../parallel.hpp"
+#include "../shuffle/batch_loader.hpp"
+#include "../shuffle/cursor.hpp"
+#include "../core/parallel.hpp"
 #include "arrays.hpp"
 #include "gil.hpp"
 

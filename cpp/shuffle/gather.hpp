@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "layout.hpp"
-#include "parallel.hpp"
+#include "../core/layout.hpp"
+#include "../core/parallel.hpp"
 #include "row_order.hpp"
 
 namespace fastoptim {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "float_control.hpp"
-#include "kernels/kernels.hpp"
+#include "../kernels/kernels.hpp"
 #include "parallel.hpp"
 
 namespace fastoptim {

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/kernels.hpp"
+#include "../kernels/kernels.hpp"
 
 namespace fastoptim {
 

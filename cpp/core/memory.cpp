@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "kernels/constants.hpp"
+#include "../kernels/constants.hpp"
 
 #ifdef __linux__
 #include <sys/mman.h>

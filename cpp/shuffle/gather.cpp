@@ -8,9 +8,9 @@
 #include <xmmintrin.h>
 #endif
 
-#include "dispatch.hpp"
-#include "kernels/constants.hpp"
-#include "parallel.hpp"
+#include "../core/dispatch.hpp"
+#include "../kernels/constants.hpp"
+#include "../core/parallel.hpp"
 
 namespace fastoptim {
 namespace {

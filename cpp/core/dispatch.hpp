@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/kernels.hpp"
+#include "../kernels/kernels.hpp"
 
 namespace fastoptim {
 

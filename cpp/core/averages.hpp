@@ -1,7 +1,7 @@
 // Exponentially weighted moving averages along one axis of an array.
 #pragma once
 
-#include "kernels/kernels.hpp"
+#include "../kernels/kernels.hpp"
 #include "layout.hpp"
 
 namespace fastoptim {

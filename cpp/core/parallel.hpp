@@ -4,7 +4,7 @@
 #include <atomic>
 #include <chrono>
 
-#include "kernels/kernels.hpp"
+#include "../kernels/kernels.hpp"
 
 namespace fastoptim {
 

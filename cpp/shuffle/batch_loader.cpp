@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <exception>
 
-#include "memory.hpp"
+#include "../core/memory.hpp"
 
 namespace fastoptim {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "cursor.hpp"
 #include "gather.hpp"
-#include "per_process.hpp"
+#include "../core/per_process.hpp"
 #include "read_ahead.hpp"
 
 namespace fastoptim {

@@ -1,7 +1,7 @@
 // The loop of kernels/roofline.hpp over whole arrays, by as many threads as a step has.
 #pragma once
 
-#include "kernels/kernels.hpp"
+#include "../kernels/kernels.hpp"
 
 namespace fastoptim {
 

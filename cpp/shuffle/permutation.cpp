@@ -4,8 +4,8 @@
 #include <numeric>
 #include <utility>
 
-#include "dispatch.hpp"
-#include "kernels/hash.hpp"
+#include "../core/dispatch.hpp"
+#include "../kernels/hash.hpp"
 
 namespace fastoptim {
 namespace {

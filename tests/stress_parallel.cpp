@@ -184,7 +184,7 @@ void steps(Index n, int n_steps, bool alone) {
   }
 }
 
-// Loaders that are made, moved and dropped while their threads work.
+// Loaders and walks that are made and dropped while their threads work.
 void loaders(int id) {
   constexpr Index n = 5000, width = 16;
   std::vector<std::int32_t> x(n * width);
@@ -196,17 +196,22 @@ void loaders(int id) {
     BatchLoader loader({Rows(reinterpret_cast<char*>(x.data()), {2, extents}, {strides, 4}, 0)}, {},
                        {n, 0, 0}, count, ahead);
     const Seed seed{std::uint64_t(round), 0};
-    const auto request = [&](Index k) {
-      return Request{seed, 0, std::uint64_t(k * count), std::min(count, n - k * count)};
+    const auto samples = [&](Index k) {
+      return Samples{std::uint64_t(k * count), std::min(count, n - k * count)};
     };
+    Walk walk(loader, seed, 0, false);
     const Index n_batches = std::min<Index>((n + count - 1) / count, 1 + round % 7);
     std::vector<bool> seen(n);
     for (Index k = 0; k < n_batches; ++k) {
-      if (round % 5 == 4 && k == 1) loader.take(request(k == 0));  // moved back, and on again
-      const Batch batch = loader.take(request(k));
-      for (Index a = 1; a <= ahead && (k + a) * count < n; ++a) loader.prefetch(request(k + a));
+      if (round % 5 == 4 && k == 1) {  // another walk, dropped with batches under way
+        Walk other(loader, seed, 1, false);
+        other.take(samples(0));
+        for (Index a = 1; a <= ahead && a * count < n; ++a) other.prefetch(samples(a));
+      }
+      const Batch batch = walk.take(samples(k));
+      for (Index a = 1; a <= ahead && (k + a) * count < n; ++a) walk.prefetch(samples(k + a));
       const auto* rows = reinterpret_cast<const std::int32_t*>(batch[0].data());
-      for (Index r = 0; r < request(k).count; ++r) {
+      for (Index r = 0; r < samples(k).count; ++r) {
         const std::int32_t row = rows[r * width];
         expect(rows[r * width + width - 1] == row && !seen[std::size_t(row)],
                "a batch holds whole rows, each once");

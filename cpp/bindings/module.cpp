@@ -9,6 +9,7 @@
 #include "../memory.hpp"
 #include "../parallel.hpp"
 #include "../roof.hpp"
+#include "../step.hpp"
 #include "arrays.hpp"
 #include "bound_step.hpp"
 #include "gil.hpp"
@@ -30,6 +31,35 @@ py::array empty_state(const py::array& like, const py::object& dtype_object, int
   return py::array(dtype, std::vector<Index>(shape.extents, shape.extents + shape.n_axes),
                    compact_strides(shape, {strides_of(like).strides, item_size}), placed.data,
                    owner);
+}
+
+// to = from, without arithmetic: a float32 array from one of fewer bytes.
+void copy_decoded(const py::array& to, const py::array& from, bool uint16_is_bfloat16) {
+  const std::string to_label = "to", from_label = "from";
+  Tensor tensor;
+  const py::array* const arrays[] = {&to, &from};
+  const Storage storages[] = {
+      check_storage(to, to_label, Role::master),
+      check_storage(from, from_label, Role::gradient, Storage::float32, to_label,
+                    uint16_is_bfloat16)};
+  check_shape(from, from_label, to);
+  check_updatable(to, to_label);
+  Written({region_of(to, to_label)}).check_apart(region_of(from, from_label));
+  const Layout layout = make_layout(shape_of(to), {strides_of(to), strides_of(from)});
+  for (std::size_t k = 0; k < 2; ++k) {
+    const bool plain =
+        is_aligned(*arrays[k]) && layout.contiguous(k, strides_of(*arrays[k]).item_size);
+    tensor.operands[k] = {data_of(*arrays[k]), plain ? nullptr : layout.strides[k].data(),
+                          storages[k], nullptr};
+  }
+  tensor.extents = layout.extents.data();
+  tensor.n_axes = int(layout.extents.size());
+  tensor.size = layout.size;
+  WorkList work;
+  work.add({tensor, kernels().copy, 0, 0});
+  const Coefficients unused{};
+  const ReleaseGil released;
+  work.run(&unused);
 }
 
 void ewma(const py::object& x_object, const py::object& out_object, int axis, double beta,
@@ -127,6 +157,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("check_like", &check_like, py::arg("x"), py::arg("label"), py::arg("like"),
         py::arg("like_label"));
   m.def("empty_state", &empty_state, py::arg("like"), py::arg("dtype"), py::arg("slot"));
+  m.def("copy_decoded", &copy_decoded, py::arg("to"), py::arg("from_"),
+        py::arg("uint16_is_bfloat16") = false);
   m.def("ewma", &ewma, py::arg("x"), py::arg("out"), py::arg("axis"), py::arg("beta"),
         py::arg("bias_correction"));
 

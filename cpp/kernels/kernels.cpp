@@ -38,6 +38,7 @@ constexpr Kernels kernels = {
     feistel<false>,
     feistel<true>,
     stream_copy,
+    copy,
 };
 
 }  // namespace

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Batches', 'Permutation', 'Roof', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'set_num_threads', 'shuffle', 'version']
+__all__: list[str] = ['Batches', 'Permutation', 'Roof', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'copy_decoded', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'set_num_threads', 'shuffle', 'version']
 class Step:
     def __init__(self, rules: collections.abc.Sequence, tensors: collections.abc.Sequence, t: typing.SupportsInt | typing.SupportsIndex = 0, uint16_is_bfloat16: bool = False) -> None:
         ...
@@ -69,6 +69,8 @@ def check_parameter(x: numpy.ndarray, label: str, uint16_is_bfloat16: bool = Fal
 def check_updatable(x: numpy.ndarray, label: str) -> None:
     ...
 def compiler() -> str:
+    ...
+def copy_decoded(to: numpy.ndarray, from_: numpy.ndarray, uint16_is_bfloat16: bool = False) -> None:
     ...
 def empty_state(like: numpy.ndarray, dtype: typing.Any, slot: typing.SupportsInt | typing.SupportsIndex) -> numpy.ndarray:
     ...

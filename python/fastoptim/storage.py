@@ -6,7 +6,7 @@ import numpy as np
 
 from fastoptim import _core, checks
 from fastoptim.options import Options
-from fastoptim.rules import Rule, SGDRule
+from fastoptim.rules import Rule
 
 __all__ = ["StorageOptions", "dequantize"]
 
@@ -107,10 +107,7 @@ def make_states(options: StorageOptions, rule: Rule, p: np.ndarray, stored: str,
     master = None
     if options.master and stored in ("bfloat16", "float16"):
         master = _core.empty_state(p, np.float32, len(rule.states))
-        master.fill(0)
-        # master = master - (-1)*p, without a copy of p's size on the way.
-        _core.Step([SGDRule().compiled], [(0, [label, label], [master, p], [])], 0,
-                   options.uint16_is_bfloat16).run(-1.0, None, None)
+        _core.copy_decoded(master, p, options.uint16_is_bfloat16)
     return States(arrays, scales, master)
 
 

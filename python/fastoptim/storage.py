@@ -96,6 +96,13 @@ def make_states(options: StorageOptions, rule: Rule, p: np.ndarray, stored: str,
             raise ValueError(f"state_dtype must be None for {label} of float64, whose states are "
                              f"float64 too, got {state_dtype!r}")
         state_dtype = "float64"
+    squares = [name for name in rule.states if name in rule.squares]
+    if state_dtype == "float16" and squares:
+        raise ValueError(
+            f"state_dtype must be None, 'float32', 'bfloat16' or 'q8' for {rule.name}, whose state "
+            f"{squares[0]!r} holds squares, got 'float16', in which the square of a gradient below "
+            "2e-4 is 0: 'bfloat16' takes no more bytes"
+        )
     # By default in what the rule computes in: no accuracy is given up unless that is asked for.
     state_dtype = state_dtype or "float32"
     arrays, scales = {}, {}

@@ -216,8 +216,8 @@ Written::Written(std::vector<Region> regions) : regions_(std::move(regions)) {
   }
 }
 
-void Written::check_apart(const Region& region) const {
-  if (region.begin == region.end) return;
+const Region* Written::shared_with(const Region& region) const {
+  if (region.begin == region.end) return nullptr;
   // How many begin before its end; as std::lower_bound, but without a branch in the loop, which
   // would be guessed wrongly every other time.
   std::size_t k = 0;
@@ -228,9 +228,14 @@ void Written::check_apart(const Region& region) const {
   }
   for (; k > 0 && last_end_[k - 1] > region.begin; --k) {
     const Region& other = regions_[k - 1];
-    if (other.end > region.begin && share_memory(*region.array, *other.array))
-      throw py::value_error(*region.label + " must not share memory with " + *other.label);
+    if (other.end > region.begin && share_memory(*region.array, *other.array)) return &other;
   }
+  return nullptr;
+}
+
+void Written::check_apart(const Region& region) const {
+  if (const Region* const other = shared_with(region))
+    throw py::value_error(*region.label + " must not share memory with " + *other->label);
 }
 
 }  // namespace fastoptim

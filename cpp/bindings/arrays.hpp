@@ -62,6 +62,9 @@ class Written {
   explicit Written(std::vector<Region> regions);  // ValueError if two of them share memory
   void check_apart(const Region& region) const;
 
+  // One of them that shares memory with a region, or null.
+  const Region* shared_with(const Region& region) const;
+
  private:
   std::vector<Region> regions_;         // by begin
   std::vector<const char*> begins_;    // theirs

@@ -133,12 +133,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::class_<BoundStep> step(m, "Step");
   step.def(py::init<const py::sequence&, const py::sequence&, Index, bool>(), py::arg("rules"),
            py::arg("tensors"), py::arg("t") = 0, py::arg("uint16_is_bfloat16") = false)
-      .def("set_rule", &BoundStep::set_rule, py::arg("group"), py::arg("rule"))
       .def("set_rounding", &BoundStep::set_rounding, py::arg("stochastic"), py::arg("seed"))
       .def("zero_states", &BoundStep::zero_states)
       .def("snapshot", &BoundStep::snapshot, py::arg("arrays"))
-      .def("restore", &BoundStep::restore, py::arg("t"), py::arg("rules"),
-           py::arg("copies"), py::arg("stochastic"), py::arg("seed"))
+      .def("commit", &BoundStep::commit, py::arg("rules"), py::arg("stochastic"), py::arg("seed"),
+           py::arg("progress"), py::arg("copies"), py::arg("stores"))
       .def_property_readonly("t", &BoundStep::t);
   step.attr("run") = py::reinterpret_steal<py::object>(
       PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(step.ptr()), &run_method));

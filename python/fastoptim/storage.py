@@ -140,7 +140,7 @@ def patterns(x: np.ndarray) -> np.ndarray:
 
 def check_blocks(x: np.ndarray, source: np.ndarray, label: str) -> None:
     """ValueError unless a source for q8 codes has its blocks where x has them."""
-    if x.dtype not in (np.int8, np.uint8) or x.shape != source.shape:
+    if x.dtype not in (np.int8, np.uint8) or x.shape != source.shape or x.size == 0:
         return
     steps, expected = ([step for step, length in zip(strides, x.shape) if length > 1]
                        for strides in (source.strides, x.strides))

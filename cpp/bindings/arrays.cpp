@@ -17,7 +17,9 @@ bool share_memory(const py::array& a, const py::array& b) {
   static constexpr int max_work = 1'000'000;
   const py::module_ numpy = py::module_::import("numpy");
   try {
-    return numpy.attr("shares_memory")(a, b, max_work).cast<bool>();
+    // Of plain arrays: a subclass may have ideas of its own about NumPy's functions.
+    const py::object plain = numpy.attr("asarray");
+    return numpy.attr("shares_memory")(plain(a), plain(b), max_work).cast<bool>();
   } catch (py::error_already_set& error) {
     if (!error.matches(numpy.attr("exceptions").attr("TooHardError"))) throw;
     return true;
@@ -52,12 +54,13 @@ Form::Form(const py::array& x)
   extents_and_strides_.insert(extents_and_strides_.end(), x.strides(), x.strides() + n_axes_);
 }
 
-py::array as_array(py::handle x, const std::string& label) {
+py::array as_array(py::handle x, const std::string& label, bool keep_subclass) {
   if (is_array(x)) return py::reinterpret_borrow<py::array>(x);
   const py::module_ numpy = py::module_::import("numpy");
   if (py::isinstance<py::array>(x)) {
     if (py::isinstance(x, numpy.attr("ma").attr("MaskedArray")))
       throw py::type_error(label + " must be a plain array, got a masked array");
+    if (keep_subclass) return py::reinterpret_borrow<py::array>(x);
     // A subclass may have ideas of its own about zeros_like and the like.
     return numpy.attr("asarray")(x);
   }

@@ -116,7 +116,7 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
     item.bound = !arrays[1].is_none();
     for (std::size_t k = 0; k < arrays.size(); ++k)  // until one comes, the parameter stands for g
       item.arrays.emplace_back(
-          as_array(k == 1 && !item.bound ? arrays[0] : arrays[k], labels[k]), labels[k]);
+          as_array(k == 1 && !item.bound ? arrays[0] : arrays[k], labels[k], true), labels[k]);
 
     const Array& parameter = item.arrays[0];
     for (std::size_t k = 0; k < item.arrays.size(); ++k) {

@@ -12,6 +12,7 @@
 #include "../step.hpp"
 #include "arrays.hpp"
 #include "bound_step.hpp"
+#include "collectable.hpp"
 #include "gil.hpp"
 #include "shuffler.hpp"
 
@@ -130,7 +131,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
   kernels();  // a wrong FASTOPTIM_ISA fails the import, not the first step
 
-  py::class_<BoundStep> step(m, "Step");
+  py::class_<BoundStep> step(m, "Step", collectable<BoundStep>());
   step.def(py::init<const py::sequence&, const py::sequence&, Index, bool>(), py::arg("rules"),
            py::arg("tensors"), py::arg("t") = 0, py::arg("uint16_is_bfloat16") = false)
       .def("set_rounding", &BoundStep::set_rounding, py::arg("stochastic"), py::arg("seed"))
@@ -142,7 +143,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   step.attr("run") = py::reinterpret_steal<py::object>(
       PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(step.ptr()), &run_method));
 
-  m.def("as_array", &as_array, py::arg("x"), py::arg("label"));
+  m.def("as_array", &as_array, py::arg("x"), py::arg("label"), py::arg("keep_subclass") = false);
   m.def(
       "check_parameter",
       [](const py::array& x, const std::string& label, bool uint16_is_bfloat16) {

@@ -224,7 +224,8 @@ class Optimizer:
         self._names = list(self._params)
         ordered = [None] * len(self._names)
         if grads is not None:
-            ordered = [_core.as_array(grad, f"grad {name!r}") for name, grad in
+            ordered = [_core.as_array(grad, f"grad {name!r}", keep_subclass=True)
+                       for name, grad in
                        zip(self._names, parameters.in_order(grads, self._names))]
         self._state = {}
         tensors = []
@@ -262,7 +263,7 @@ class Optimizer:
             label = f"parameter {name!r}"
             if name in self._params:
                 raise ValueError(f"{label} must stand in one group only, got two")
-            array = _core.as_array(x, label)
+            array = _core.as_array(x, label, keep_subclass=True)
             # Before a state of its size is allocated.
             self._stored[name] = _core.check_parameter(array, label,
                                                        self._storage.uint16_is_bfloat16)

@@ -18,7 +18,6 @@ CASES = [
     ("q8", "stochastic", 5),
     ("q8", "stochastic", 6),
     ("q8", "nearest", 4),
-    ("float16", "stochastic", 6),
 ]
 
 

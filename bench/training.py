@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 import fastoptim as fo
 from fastoptim.demo import network
 
-BF16, F16, F32 = np.dtype(ml_dtypes.bfloat16), np.dtype(np.float16), np.dtype(np.float32)
+BF16, F32 = np.dtype(ml_dtypes.bfloat16), np.dtype(np.float32)
 # name -> parameters' dtype, the optimizer's options; gradients are of the parameters' dtype.
 CONTENDERS = {
     "float32": (F32, {}),
@@ -28,7 +28,6 @@ CONTENDERS = {
     "bfloat16 with masters": (BF16, {"state_dtype": "bfloat16", "master": True}),
     "q8 state": (F32, {"state_dtype": "q8"}),
     "q8 state, bfloat16": (BF16, {"state_dtype": "q8"}),
-    "float16 state": (F32, {"state_dtype": "float16"}),
     "bfloat16 state, to nearest": (F32, {"state_dtype": "bfloat16", "rounding": "nearest"}),
     "bfloat16, to nearest": (BF16, {"state_dtype": "bfloat16", "rounding": "nearest"}),
     "q8 state, to nearest": (F32, {"state_dtype": "q8", "rounding": "nearest"}),

@@ -163,6 +163,19 @@ DECODE = {"bfloat16": decode_bfloat16, "float16": decode_float16}
 ENCODE = {"bfloat16": encode_bfloat16, "float16": encode_float16}
 
 
+def master(codes, dtype):
+    """The float32 copy that a parameter begins with. No arithmetic: -0.0 stays -0.0, and a NaN
+    keeps its sign and all bits of its mantissa, behind which there are zeros.
+    """
+    x = decode(codes, dtype).view(U32)
+    if dtype == "float16":  # NumPy's conversion may make a signalling NaN a quiet one
+        bits = codes.astype(U32)
+        is_nan = (bits & U32(0x7FFF)) > U32(0x7C00)
+        nan = (bits & U32(0x8000)) << U32(16) | U32(0x7F800000) | (bits & U32(0x3FF)) << U32(13)
+        x = np.where(is_nan, nan, x)
+    return x.view(np.float32)
+
+
 def decode(x, dtype):
     return x if dtype == "float32" else DECODE[dtype](x)
 

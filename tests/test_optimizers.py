@@ -349,7 +349,7 @@ def test_a_state_dict_is_a_plain_copy_of_the_moment():
         assert np.array_equal(d["state"]["w"][name], x)
     del before["state"], d["state"]
     assert d == before == {
-        "format": 1, "rule": "adam", "t": 1, "lr": 0.5,
+        "format": 2, "rule": "adam", "t": 1, "counts": {"w": 1}, "lr": 0.5,
         "storage": {"state_dtype": None, "seed": 0, "rounding": "stochastic", "master": False,
                     "uint16_is_bfloat16": False},
         "groups": [
@@ -403,11 +403,10 @@ def test_loading_takes_options_and_rates():
 
 @pytest.mark.parametrize("saved_lr, here_lr, expected", [
     (0.5, 0.1, 0.5),
-    (lambda step: 0.5, 0.1, 0.1),
     (0.5, lambda step: 0.1, 0.1),
     (lambda step: 0.5, lambda step: 0.1, 0.1),
 ])
-def test_a_schedule_on_either_side_leaves_the_rate_as_it_is(saved_lr, here_lr, expected):
+def test_a_schedule_here_stays_where_none_can_be_saved(saved_lr, here_lr, expected):
     opt = fo.SGD(np.ones(1), lr=here_lr)
     opt.load_state_dict(fo.SGD(np.ones(1), lr=saved_lr).state_dict())
     assert opt.lr == expected
@@ -453,14 +452,14 @@ def without(*path):
 
 
 A_STATE_DICT = (r"a state_dict must hold "
-                r"\['format', 'rule', 't', 'lr', 'storage', 'groups', 'state'\], got")
+                r"\['format', 'rule', 't', 'counts', 'lr', 'storage', 'groups', 'state'\], got")
 
 
 @pytest.mark.parametrize("change, error, match", [
     *((without(key), ValueError, A_STATE_DICT)
-      for key in ("format", "rule", "t", "lr", "storage", "groups", "state")),
+      for key in ("format", "rule", "t", "counts", "lr", "storage", "groups", "state")),
     (lambda d: d.update(more=1), ValueError, A_STATE_DICT),
-    (changed("format", to=2), ValueError, "format must be 1, got 2"),
+    (changed("format", to=3), ValueError, "format must be 1 or 2, got 3"),
     (changed("rule", to="adamw"), ValueError, "rule must be 'adam', got 'adamw'"),
     (changed("t", to=-1), ValueError, r"t must be in \[0, 9007199254740992\], got -1"),
     (changed("t", to=1.0), TypeError, r"t must be an integer, got 1\.0"),
@@ -472,7 +471,7 @@ A_STATE_DICT = (r"a state_dict must hold "
     (changed("groups", to=None), ValueError, "groups must be a list of 2, got None"),
     (changed("groups", 1, to=3), TypeError, "group 1 must be a mapping, got int"),
     (changed("groups", to=lambda g: g[::-1]), ValueError,
-     r"group 0 must hold the parameters \['W'\], got \['b', 'c'\]"),
+     r"params of group 0 must hold \['W'\], got \['b', 'c'\]"),
     (without("groups", 0, "params"), ValueError, r"group 0 must hold \['params', 'lr', .*got"),
     (without("groups", 0, "eps"), ValueError, r"group 0 must hold \['params', 'lr', .*got"),
     (changed("groups", 0, to=lambda g: g | {"beta": 0.9}), ValueError,
@@ -666,23 +665,58 @@ def test_bias_correction_and_dampening_exclude_one_another():
         fo.Momentum(np.ones(1), dampening=0.5, bias_correction=True)
 
 
-@pytest.mark.parametrize("make, options", [
-    (fo.SGD, {"lr": 1e39}),
-    (fo.SGD, {"weight_decay": 1e39}),
-    (fo.SGD, {"lr": 1e20, "weight_decay": 1e20, "decoupled": True}),
-    (fo.RMSProp, {"eps": 1e39}),
-    (fo.Adam, {"lr": 1e38, "betas": (0.99, 0.999)}),  # lr/(1 - beta1) is what overflows
+RANGE = r" must be 0 or in \[1\.4e-45, 3\.4e\+38\] in float32, got "
+FINITE = "lr and the options must give factors that are finite in float32, got lr = "
+
+
+@pytest.mark.parametrize("make, options, match", [
+    (fo.SGD, {"lr": 1e39}, "^lr" + RANGE + r"1e\+39"),
+    (fo.SGD, {"weight_decay": 1e39}, "^weight_decay" + RANGE + r"1e\+39"),
+    (fo.SGD, {"lr": 1e20, "weight_decay": 1e20, "decoupled": True}, FINITE + r"1e\+20"),
+    (fo.RMSProp, {"eps": 1e39}, "^eps" + RANGE + r"1e\+39"),
+    (fo.Adam, {"lr": 1e38, "betas": (0.99, 0.999)}, FINITE),  # lr/(1 - beta1) is what overflows
+    # What would become 0 there: with a gradient of 0, Adam would divide 0 by it.
+    (fo.Adam, {"eps": 1e-46}, "^eps" + RANGE + "1e-46"),
+    (fo.AdamW, {"eps": 1e-300}, "^eps" + RANGE + "1e-300"),
+    (fo.Adam, {"betas": (1e-50, 0.999)}, "^beta1" + RANGE + "1e-50"),
+    (fo.Adam, {"betas": (0.9, 1e-50)}, "^beta2" + RANGE + "1e-50"),
+    (fo.RMSProp, {"eps": 1e-46}, "^eps" + RANGE + "1e-46"),
+    (fo.RMSProp, {"eps": 1e-46, "eps_inside_sqrt": True}, "^eps" + RANGE + "1e-46"),
+    (fo.RMSProp, {"momentum": 1e-46}, "^momentum" + RANGE + "1e-46"),
+    (fo.RMSProp, {"beta": 1e-46}, "^beta" + RANGE + "1e-46"),
+    (fo.Momentum, {"beta": 1e-46}, "^beta" + RANGE + "1e-46"),
+    (fo.SGD, {"weight_decay": 1e-46}, "^weight_decay" + RANGE + "1e-46"),
+    (fo.SGD, {"lr": 1e-50}, "^lr" + RANGE + "1e-50"),
+    (fo.SGD, {"lr": lambda step: 1e-50}, "^lr" + RANGE + "1e-50"),
 ])
-def test_factors_that_overflow_float32_are_refused_there_only(make, options):
+def test_options_that_do_not_fit_into_float32_are_refused_there_only(make, options, match):
     p, q = np.ones(2, np.float32), np.ones(2)
     opt = make({"q": q, "p": p}, **options)
-    with refused(ValueError, "lr and the options must give factors that are finite in float32, "
-                 "got lr = ", p, q, opt):
-        opt.step([np.ones(2), np.ones(2, np.float32)])
+    with refused(ValueError, match, p, q, opt):
+        opt.step([np.ones(2), np.zeros(2, np.float32)])
+    with refused(ValueError, match, p):
+        make(p.astype(np.float16), **options).step(p)
     opt = make(q, **options)
     with np.errstate(all="ignore"):
         opt.step(np.ones(2))
     assert opt.t == 1
+
+
+@pytest.mark.parametrize("options", [{"eps": 1e-45}, {"eps": 0.0}, {"lr": 0.0},
+                                     {"weight_decay": 1e-50, "decoupled": True}], ids=str)
+def test_options_at_the_end_of_float32_are_taken(options):
+    p = np.ones(2, np.float32)
+    opt = fo.Adam(p, **options)
+    for t in (1, 2):
+        opt.step(np.array([0, 1e-3] if options.get("eps", 1) else [1, 1e-3], np.float32))
+        assert np.isfinite(p).all() and opt.t == t
+
+
+def test_the_functional_layer_refuses_an_epsilon_that_becomes_zero():
+    p, g, m, v = np.ones((4, 3), np.float32)
+    g[:] = 0
+    with refused(ValueError, "^eps" + RANGE + "1e-46", p, m, v):
+        fo.adam_(p, g, m, v, t=1, eps=1e-46)
 
 
 def test_factors_that_overflow_float64_are_refused():

@@ -237,7 +237,58 @@ def test_a_master_of_float32_is_the_parameter_itself():
     assert list(fo.Adam(p, master=True).state[0]) == ["m", "v"]
 
 
+@pytest.mark.parametrize("kind", ["bfloat16", "bfloat16 as uint16", "float16"])
+@pytest.mark.parametrize("view", [lambda x: x, lambda x: x.reshape(256, 256).T[::-1, ::2],
+                                  lambda x: x[3:]], ids=["flat", "strided", "offset"])
+def test_a_master_begins_as_the_parameter_to_the_last_bit(kind, view):
+    """Every pattern: -0.0 and what a NaN holds, too."""
+    name = kind.split()[0]
+    told = kind.endswith("uint16")
+    p = view(PATTERNS.view(np.uint16 if told else HALVES[name]).copy())
+    opt = fo.Adam(p, master=True, uint16_is_bfloat16=told)
+    expected = reference_storage.master(view(PATTERNS), name)
+    assert opt.state[0]["master"].tobytes() == expected.tobytes()
+
+
+def test_a_parameter_of_minus_zero_stays_so_under_its_master():
+    p = np.full(300, -0.0, BF16)
+    opt = fo.SGD(p, master=True)
+    opt.step(np.full(300, 0.0, BF16))  # -0 - 0.01*0
+    assert np.signbit(opt.state[0]["master"]).all() and np.signbit(p.astype(F32)).all()
+
+
 # Arrays and options
+
+
+@pytest.mark.parametrize("make, square", [(fo.RMSProp, "s"), (fo.Adam, "v"), (fo.AdamW, "v")])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_squares_are_not_kept_in_float16(make, square, dtype):
+    """The square of a gradient of 1e-4 would be 0 there, and the parameter leap."""
+    p = np.zeros(3, HALVES.get(dtype, F32))
+    with refused(ValueError, "state_dtype must be None, 'float32', 'bfloat16' or 'q8' for .*, "
+                 f"whose state '{square}' holds squares, got 'float16', .*: 'bfloat16' takes", p):
+        make(p, state_dtype="float16")
+
+
+def test_the_functional_layer_keeps_no_squares_in_float16():
+    p, g = np.zeros((2, 3), F32)
+    m, half, v = np.zeros(3, F16), np.zeros(3, F16), np.zeros(3, F32)
+    refusals = [("v", lambda: fo.adam_(p, g, m, half, t=1)),
+                ("v_max", lambda: fo.adam_(p, g, m, v, t=1, v_max=half, amsgrad=True)),
+                ("s", lambda: fo.rmsprop_(p, g, half))]
+    for name, call in refusals:
+        with refused(TypeError, f"^{name} must not be float16, .*: bfloat16 takes no more bytes",
+                     p, m, v, half):
+            call()
+    fo.adam_(p, g, m, v, t=1)
+    fo.momentum_(p, g, half)
+
+
+def test_states_that_are_no_squares_may_be_float16():
+    for make in (fo.SGD, fo.Momentum):
+        opt = make(np.zeros(3, F32), state_dtype="float16")
+        opt.step(np.ones(3, F32))
+        assert all(x.dtype == F16 for x in opt.state[0].values())
 
 
 def test_bfloat16_as_uint16_only_where_told():
@@ -300,7 +351,7 @@ def test_wrong_options_are_refused(options, error, match):
 def test_float64_keeps_float64_states(state_dtype):
     with pytest.raises(ValueError, match="state_dtype must be None for parameter 0 of float64, "
                                          f"whose states are float64 too, got '{state_dtype}'"):
-        fo.Adam(np.zeros(3), state_dtype=state_dtype)
+        fo.Momentum(np.zeros(3), state_dtype=state_dtype)
 
 
 def test_what_was_saved_otherwise_is_refused():

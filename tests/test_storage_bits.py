@@ -43,6 +43,13 @@ CASES = [
 ]
 assert all(rule in OPTIONS for rule, _ in CASES)
 SQUARES = {"rmsprop": ("s",), "adam": ("v", "v_max"), "adamw": ("v", "v_max")}
+
+
+def cases_of(dtypes):
+    """The cases that go with that: squares are not kept in float16."""
+    return [case for case in CASES if dtypes[2] != "float16" or case[0] not in SQUARES]
+
+
 # A q8 block and a thread's block, with short last ones.
 SIZES = (0, 1, 129, 3000, 33_001)
 each_combination = pytest.mark.parametrize("dtypes", COMBINATIONS, ids="-".join)
@@ -125,7 +132,7 @@ def assert_same(got, expected):
 @pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
 @each_combination
 def test_every_rule_and_combination(dtypes, rounding):
-    for case in CASES:
+    for case in cases_of(dtypes):
         for n in (0, 1, 129, 3000):
             assert_same(run_fastoptim(case, dtypes, n, rounding),
                         run_reference(case, dtypes, n, rounding))
@@ -311,7 +318,7 @@ def test_more_elements_than_fit_into_memory(tmp_path):
 
 LARGE = 33_001  # elements: enough for every thread to take part
 BROAD = [(case, dtypes) for k, case in enumerate(CASES)
-         for dtypes in COMBINATIONS[k % 3::3]]
+         for dtypes in COMBINATIONS[k % 3::3] if case in cases_of(dtypes)]
 
 
 def print_digests():
@@ -352,7 +359,7 @@ LAYOUTS = {
 def test_layouts(layout):
     shape, view, in_order = LAYOUTS[layout]
     for k, dtypes in enumerate(COMBINATIONS):
-        case = CASES[k % len(CASES)]
+        case = cases_of(dtypes)[k % len(cases_of(dtypes))]
         base = np.full(shape, 77, NUMPY[dtypes[0]])
         p = view(base)
         g = np.zeros((*p.shape, 3), NUMPY[dtypes[1]])[..., 1]
@@ -365,7 +372,7 @@ def test_layouts(layout):
 @pytest.mark.parametrize("offset", (1, 2, 3, 6, 7))
 def test_every_alignment(offset):
     for k, dtypes in enumerate(COMBINATIONS):
-        case = CASES[k % len(CASES)]
+        case = cases_of(dtypes)[k % len(cases_of(dtypes))]
         arrays = []
         for dtype in dtypes[:2]:
             memory = np.zeros(1000 * NUMPY[dtype].itemsize + 64, np.uint8)

@@ -20,7 +20,9 @@ bool share_memory(const py::array& a, const py::array& b) {
   static constexpr int max_work = 1'000'000;
   const py::module_ numpy = py::module_::import("numpy");
   try {
-    return numpy.attr("shares_memory")(a, b, max_work).cast<bool>();
+    // Of plain arrays: a subclass may have ideas of its own about NumPy's functions.
+    const py::object plain = numpy.attr("asarray");
+    return numpy.attr("shares_memory")(plain(a), plain(b), max_work).cast<bool>();
   } catch (py::error_already_set& error) {
     if (!error.matches(numpy.attr("exceptions").attr("TooHardError"))) throw;
     return true;
@@ -102,12 +104,13 @@ void Pinned::add(const py::array& x) {
   } while (next && py::isinstance<py::array>(next));
 }
 
-py::array as_array(py::handle x, const std::string& label) {
+py::array as_array(py::handle x, const std::string& label, bool keep_subclass) {
   if (is_array(x)) return py::reinterpret_borrow<py::array>(x);
   const py::module_ numpy = py::module_::import("numpy");
   if (py::isinstance<py::array>(x)) {
     if (py::isinstance(x, numpy.attr("ma").attr("MaskedArray")))
       throw py::type_error(label + " must be a plain array, got a masked array");
+    if (keep_subclass) return py::reinterpret_borrow<py::array>(x);
     // A subclass may have ideas of its own about zeros_like and the like.
     return call_python(numpy.attr("asarray"), x);
   }
@@ -281,8 +284,8 @@ Written::Written(std::vector<Region> regions) : regions_(std::move(regions)) {
   }
 }
 
-void Written::check_apart(const Region& region) const {
-  if (region.begin == region.end) return;
+const Region* Written::shared_with(const Region& region) const {
+  if (region.begin == region.end) return nullptr;
   // How many begin before its end; as std::lower_bound, but without a branch in the loop, which
   // would be guessed wrongly every other time.
   std::size_t k = 0;
@@ -293,9 +296,14 @@ void Written::check_apart(const Region& region) const {
   }
   for (; k > 0 && last_end_[k - 1] > region.begin; --k) {
     const Region& other = regions_[k - 1];
-    if (other.end > region.begin && share_memory(*region.array, *other.array))
-      throw py::value_error(*region.label + " must not share memory with " + *other.label);
+    if (other.end > region.begin && share_memory(*region.array, *other.array)) return &other;
   }
+  return nullptr;
+}
+
+void Written::check_apart(const Region& region) const {
+  if (const Region* const other = shared_with(region))
+    throw py::value_error(*region.label + " must not share memory with " + *other->label);
 }
 
 }  // namespace fastoptim

@@ -15,7 +15,11 @@ namespace py = pybind11;
 
 // x itself if it is a NumPy array, else its memory, without a copy: the plain array under a
 // subclass, or what DLPack or the buffer protocol shows. TypeError if there is no such way.
-py::array as_array(py::handle x, const std::string& label);
+//
+// keep_subclass: an instance of a subclass is returned as it is. For arrays that an object keeps:
+// the garbage collector sees through a reference to an instance, and not through one to a plain
+// view of it, since ndarray has no tp_traverse.
+py::array as_array(py::handle x, const std::string& label, bool keep_subclass = false);
 inline bool is_array(py::handle x) {  // and of no subclass
   return Py_TYPE(x.ptr()) == py::detail::npy_api::get().PyArray_Type_;
 }
@@ -61,6 +65,9 @@ class Written {
   Written() = default;
   explicit Written(std::vector<Region> regions);  // ValueError if two of them share memory
   void check_apart(const Region& region) const;
+
+  // One of them that shares memory with a region, or null.
+  const Region* shared_with(const Region& region) const;
 
  private:
   std::vector<Region> regions_;         // by begin

@@ -3,7 +3,10 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <type_traits>
 
 #include "../core/dispatch.hpp"
 #include "gil.hpp"
@@ -28,6 +31,38 @@ const RuleKernels& find_rule(const std::string& name) {
 [[noreturn]] void refuse_another_thread() {
   throw std::runtime_error(
       "an optimizer must be used by one thread at a time, got another step meanwhile");
+}
+
+py::object copy_of(py::handle array) {
+  constexpr int keep_order = 2;  // NPY_KEEPORDER
+  const auto make = py::detail::npy_api::get().PyArray_NewCopy_;
+  PyObject* const copy = without_unwinding([&] { return make(array.ptr(), keep_order); });
+  if (!copy) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(copy);
+}
+
+// Whether T has the number: neither infinity nor, unless it is 0, 0 in its place.
+//
+// By the patterns, without a branch, since each step asks it of every coefficient: of magnitudes
+// less 1, infinity's and NaN's are the largest, and so is that of 0.
+template <class T>
+bool fits_into(double x) {
+  using Bits = std::conditional_t<sizeof(T) == sizeof(float), std::uint32_t, std::uint64_t>;
+  constexpr Bits all = ~Bits(0), magnitude = all >> 1;
+  constexpr Bits infinity = all << (std::numeric_limits<T>::digits - 1) & magnitude;
+  const T rounded = T(x);
+  Bits bits;
+  std::uint64_t bits_of_x;
+  std::memcpy(&bits, &rounded, sizeof(bits));
+  std::memcpy(&bits_of_x, &x, sizeof(bits_of_x));
+  return ((bits & magnitude) - 1 < infinity - 1) | (bits_of_x << 1 == 0);
+}
+
+template <class T>
+bool all_fit(const Coefficients& c) {
+  bool all = fits_into<T>(c.l2) & fits_into<T>(c.decay);
+  for (double x : c.rule) all &= fits_into<T>(x);
+  return all;
 }
 
 // Below this many elements the step is over sooner than another thread could take the GIL.
@@ -82,7 +117,6 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
                      bool uint16_is_bfloat16)
     : uint16_is_bfloat16_(uint16_is_bfloat16), t_(t) {
   for (py::handle rule : rules) groups_.push_back(make_group(rule.cast<py::tuple>()));
-  coefficients_.resize(groups_.size());
 
   std::vector<Region> written;
   items_.resize(tensors.size());  // for good: regions and tensors point into the items
@@ -94,6 +128,7 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
     Group& group = groups_.at(index);
     const std::size_t n_states = group.rule->n_states, n_arrays = 2 + n_states;
     Item& item = items_[i];
+    item.group = index;
     item.master = arrays.size() == n_arrays + 1;
     if ((arrays.size() != n_arrays && !item.master) || labels.size() != arrays.size() ||
         (scales.size() != n_states && !scales.empty()))
@@ -102,7 +137,7 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
     item.bound = !arrays[1].is_none();
     for (std::size_t k = 0; k < arrays.size(); ++k)  // until one comes, the parameter stands for g
       item.arrays.emplace_back(
-          as_array(k == 1 && !item.bound ? arrays[0] : arrays[k], labels[k]), labels[k]);
+          as_array(k == 1 && !item.bound ? arrays[0] : arrays[k], labels[k], true), labels[k]);
 
     const Array& parameter = item.arrays[0];
     for (std::size_t k = 0; k < item.arrays.size(); ++k) {
@@ -133,7 +168,7 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
     item.bound_storage = item.storages[1];
     const bool in_float64 = item.storages[0] == Storage::float64;
     if (!in_float64) group.in_float32 = true;
-    works.push_back({{}, group.rule->sweep[in_float64], index, int(n_states)});
+    works.push_back({{}, group.rule->sweep[in_float64], 0, int(n_states)});
     works.back().tensor.number = i;
   }
   written_ = Written(std::move(written));
@@ -143,13 +178,17 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
     lay_out(items_[i], gradient.array, items_[i].storages[1], works[i].tensor);
     work_.add(works[i]);
   }
+  Cohorts cohorts = make_cohorts(std::vector<Index>(items_.size(), t));
+  coefficients_.reserve(cohorts.all.size());
+  take_cohorts(std::move(cohorts));
 }
 
 BoundStep::Group BoundStep::make_group(const py::tuple& rule) {
-  const auto [name, weight_decay, decoupled, maximize, options] =
-      rule.cast<std::tuple<std::string, double, bool, bool, std::vector<double>>>();
-  Group group{&find_rule(name), weight_decay, decoupled, maximize, {}};
-  if (int(options.size()) != group.rule->n_options)
+  const auto [name, weight_decay, decoupled, maximize, options, option_names] =
+      rule.cast<std::tuple<std::string, double, bool, bool, std::vector<double>,
+                           std::vector<std::string>>>();
+  Group group{&find_rule(name), weight_decay, decoupled, maximize, {}, option_names};
+  if (int(options.size()) != group.rule->n_options || option_names.size() != options.size())
     throw py::value_error(name + " takes " + std::to_string(group.rule->n_options) +
                           " options, got " + std::to_string(options.size()));
   std::copy(options.begin(), options.end(), group.options);
@@ -164,9 +203,23 @@ BoundStep::Group BoundStep::changed_group(std::size_t index, const py::tuple& ru
   return changed;
 }
 
-void BoundStep::set_rule(std::size_t index, const py::tuple& rule) {
-  const Turn turn(*this);
-  groups_[index] = changed_group(index, rule);
+BoundStep::Cohorts BoundStep::make_cohorts(const std::vector<Index>& counts) const {
+  Cohorts cohorts;
+  std::map<std::pair<std::size_t, Index>, int> known;
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    const Cohort cohort{items_[i].group, counts[i]};
+    const auto [place, is_new] =
+        known.emplace(std::pair(cohort.group, cohort.count), int(cohorts.all.size()));
+    if (is_new) cohorts.all.push_back(cohort);
+    cohorts.of_tensor.push_back(place->second);
+  }
+  return cohorts;
+}
+
+void BoundStep::take_cohorts(Cohorts&& cohorts) noexcept {
+  cohorts_ = std::move(cohorts.all);
+  coefficients_.assign(cohorts_.size(), Coefficients{});
+  for (std::size_t i = 0; i < items_.size(); ++i) work_[i].group = cohorts.of_tensor[i];
 }
 
 void BoundStep::set_rounding(bool stochastic, std::uint64_t seed) {
@@ -207,29 +260,50 @@ void BoundStep::lay_out(Item& item, const py::array& grad, Storage storage, Tens
   item.grad_after = region.end - data_of(grad);
 }
 
-void BoundStep::prepare(Index t, py::handle lr) {
+void BoundStep::prepare(py::handle lr) {
   const bool shared = PyFloat_Check(lr.ptr());
   if (!shared && py::len(lr) != groups_.size())
     throw py::value_error("lr must be one number, or one a group");
-  for (std::size_t k = 0; k < groups_.size(); ++k) {
-    const Group& group = groups_[k];
+  for (std::size_t k = 0; k < cohorts_.size(); ++k) {
+    const Group& group = groups_[cohorts_[k].group];
+    const Index t = cohorts_[k].count + 1;
     const double rate =
-        shared ? PyFloat_AS_DOUBLE(lr.ptr()) : lr.cast<py::sequence>()[k].cast<double>();
+        shared ? PyFloat_AS_DOUBLE(lr.ptr())
+               : lr.cast<py::sequence>()[cohorts_[k].group].cast<double>();
     Coefficients& c = coefficients_[k];  // of this step only: a refused one may leave them behind
-    c = {group.maximize, group.decoupled ? 0 : group.weight_decay,
-         group.decoupled ? 1 - rate * group.weight_decay : 1, {}, stochastic_, seed_,
-         std::uint64_t(t), work_.expects_subnormals(), work_.n_elements() < cached_below};
+    c.maximize = group.maximize;
+    c.l2 = group.decoupled ? 0 : group.weight_decay;
+    c.decay = group.decoupled ? 1 - rate * group.weight_decay : 1;
+    c.stochastic = stochastic_;
+    c.seed = seed_;
+    c.step = std::uint64_t(t);
+    c.subnormals = work_.expects_subnormals();
+    c.cached = work_.n_elements() < cached_below;
     group.rule->coefficients(group.options, double(t), rate, c.rule);
-    const auto fits = [&](double x) {
-      return group.in_float32 ? std::isfinite(float(x)) : std::isfinite(x);
-    };
-    if (!fits(c.l2) || !fits(c.decay) || !std::all_of(c.rule, c.rule + max_coefficients, fits))
-      throw py::value_error(
-          std::string("lr and the options must give factors that are finite in ") +
-          (group.in_float32 ? "float32" : "float64") + ", got lr = " +
-          std::string(py::repr(py::float_(rate))) + " and weight_decay = " +
-          std::string(py::repr(py::float_(group.weight_decay))));
+    check_coefficients(group, rate, c);
   }
+}
+
+// Refuses coefficients that the compute type cannot hold: infinity, or 0 in place of a number that
+// is none. By the name of an option that does not fit, else by that of the learning rate.
+void BoundStep::check_coefficients(const Group& group, double lr, const Coefficients& c) {
+  if (group.in_float32 ? all_fit<float>(c) : all_fit<double>(c)) return;
+  const auto fits = group.in_float32 ? fits_into<float> : fits_into<double>;
+  const auto number = [](double x) { return std::string(py::repr(py::float_(x))); };
+  const auto refuse = [&](const std::string& name, double x) {
+    throw py::value_error(name + " must be 0 or in " +
+                          (group.in_float32 ? "[1.4e-45, 3.4e+38] in float32"
+                                            : "[4.9e-324, 1.8e+308] in float64") +
+                          ", got " + number(x));
+  };
+  if (!fits(group.weight_decay)) refuse("weight_decay", group.weight_decay);
+  for (std::size_t k = 0; k < group.option_names.size(); ++k)
+    if (!fits(group.options[k])) refuse(group.option_names[k], group.options[k]);
+  if (!fits(lr)) refuse("lr", lr);
+  throw py::value_error(
+      std::string("lr and the options must give factors that are finite in ") +
+      (group.in_float32 ? "float32" : "float64") + ", got lr = " + number(lr) +
+      " and weight_decay = " + number(group.weight_decay));
 }
 
 void BoundStep::take(py::handle grads) {
@@ -273,7 +347,7 @@ void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
   if (given) take(grads);
 
   if (!t.is_none() && t.cast<Index>() != t_) refuse_another_thread();
-  prepare(t_ + 1, lr);
+  prepare(lr);
   for (std::size_t i = 0; i < items_.size(); ++i) {
     const Item& item = items_[i];
     const Array& bound = item.arrays[1];
@@ -314,40 +388,78 @@ void BoundStep::run(py::handle lr, py::handle grads, py::handle t) {
     }
     writing_ = false;
   }
-  ++t_;  // here and not in Python, where an interrupt could come between
+  // Counted here and not in Python, where an interrupt could come between.
+  for (Cohort& cohort : cohorts_) ++cohort.count;
+  ++t_;
 }
 
 py::tuple BoundStep::snapshot(const py::sequence& arrays) {
   const Turn turn(*this);
-  constexpr int keep_order = 2;  // NPY_KEEPORDER
-  py::list copies;
-  for (py::handle x : arrays) {
-    const auto make = py::detail::npy_api::get().PyArray_NewCopy_;
-    PyObject* const copy = without_unwinding([&] { return make(x.ptr(), keep_order); });
-    if (!copy) throw py::error_already_set();
-    copies.append(py::reinterpret_steal<py::object>(copy));
+  py::list counts, numbers, copies;
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    counts.append(cohorts_[std::size_t(work_[i].group)].count);
+    numbers.append(work_[i].tensor.number);
   }
-  return py::make_tuple(Index(t_), copies);
+  for (py::handle x : arrays) copies.append(copy_of(x));
+  return py::make_tuple(Index(t_), counts, numbers, copies);
 }
 
-void BoundStep::restore(Index t, const py::sequence& rules, const py::sequence& copies,
-                        bool stochastic, std::uint64_t seed) {
-  const Turn turn(*this, true);
+void BoundStep::commit(const py::sequence& rules, bool stochastic, std::uint64_t seed,
+                       const py::object& progress, const py::sequence& copies,
+                       const py::sequence& stores) {
+  py::list replaced;  // let go of last: a finalizer may look at the optimizer
+  const Turn turn(*this, !progress.is_none());
+
   std::vector<Group> groups;
   for (py::handle rule : rules)
     groups.push_back(changed_group(groups.size(), rule.cast<py::tuple>()));
-  // NumPy's C function: its copyto asks a Python one first, where an interrupt could come.
-  const auto copy = py::detail::npy_api::get().PyArray_CopyInto_;
-  writing_ = true;  // for good, should a copy fail: until the next one that does not
-  for (py::handle pair : copies) {
-    const auto [to, from] = pair.cast<std::pair<py::array, py::array>>();
-    if (without_unwinding([&, t = to.ptr(), f = from.ptr()] { return copy(t, f); }) < 0) throw py::error_already_set();
+  if (groups.size() != groups_.size()) throw py::value_error("rules must hold one a group");
+  Index t = t_;
+  std::vector<std::uint64_t> numbers;
+  Cohorts cohorts;
+  if (!progress.is_none()) {
+    std::vector<Index> counts;
+    std::tie(t, counts, numbers) =
+        progress.cast<std::tuple<Index, std::vector<Index>, std::vector<std::uint64_t>>>();
+    if (counts.size() != items_.size() || numbers.size() != items_.size())
+      throw py::value_error("progress must hold one count and one number a tensor");
+    cohorts = make_cohorts(counts);
+    coefficients_.reserve(cohorts.all.size());
   }
-  writing_ = false;
+  static const std::string label = "a source";
+  std::vector<std::pair<py::array, py::array>> pairs;
+  for (py::handle pair : copies) {
+    auto [to, from] = pair.cast<std::pair<py::array, py::array>>();
+    if (data_of(to) == data_of(from) && Form(to).is_that_of(from)) continue;
+    if (written_.shared_with(region_of(from, label))) from = copy_of(from);
+    pairs.emplace_back(std::move(to), std::move(from));
+  }
+  std::vector<std::tuple<py::object, py::object, py::object>> attributes;
+  for (py::handle store : stores) {
+    attributes.push_back(store.cast<std::tuple<py::object, py::object, py::object>>());
+    const auto& [object, name, value] = attributes.back();
+    replaced.append(object.attr(name));
+  }
+
+  // From here on all is C, which no signal handler interrupts. NumPy's C function: its copyto asks
+  // a Python one first. Nothing throws but for want of memory.
+  const auto copy = py::detail::npy_api::get().PyArray_CopyInto_;
+  if (!pairs.empty()) writing_ = true;  // for good, should a copy fail: until one that does not
+  for (const auto& pair : pairs) {
+    PyObject *const to = pair.first.ptr(), *const from = pair.second.ptr();
+    if (without_unwinding([=] { return copy(to, from); }) < 0) throw py::error_already_set();
+  }
+  if (!progress.is_none()) writing_ = false;
+  for (const auto& [object, name, value] : attributes)
+    if (PyObject_GenericSetAttr(object.ptr(), name.ptr(), value.ptr()) < 0)
+      throw py::error_already_set();
   groups_ = std::move(groups);
   stochastic_ = stochastic;
   seed_ = seed;
   t_ = t;
+  if (progress.is_none()) return;
+  take_cohorts(std::move(cohorts));
+  for (std::size_t i = 0; i < items_.size(); ++i) work_[i].tensor.number = numbers[i];
 }
 
 }  // namespace fastoptim

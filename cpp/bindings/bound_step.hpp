@@ -14,10 +14,10 @@ namespace fastoptim {
 class BoundStep {
  public:
   // rules: for each group of tensors (kernel's name, weight_decay, decoupled, maximize, the
-  // rule's own options). tensors: for each (group, labels, arrays, scales), the arrays being the
+  // rule's own options, their names). tensors: for each (group, labels, arrays, scales), the arrays being the
   // parameter, the gradient (None if it comes with each step), the states, and, for a parameter of
   // fewer bytes, perhaps its float32 master; a label is what an error calls an array; the scales
-  // of each state in q8, else none. t: steps taken before.
+  // of each state in q8, else none. t: steps taken before, by the step and by each tensor.
   BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t,
             bool uint16_is_bfloat16);
   BoundStep(const BoundStep&) = delete;
@@ -26,11 +26,8 @@ class BoundStep {
   // in the tensors' order, or None for bound ones. t: the steps taken when lr was read off a
   // schedule, else None. Everything is checked before the first byte changes. RuntimeError if
   // another thread is stepping, or has stepped since t; or, in a forked child, if one was stepping
-  // at the fork, until restore() is called.
+  // at the fork, until commit() loads a state.
   void run(py::handle lr, py::handle grads, py::handle t);
-
-  // Replaces a group's options; the kernel stays.
-  void set_rule(std::size_t group, const py::tuple& rule);
 
   // How what is stored in fewer bytes is rounded. To nearest until this is called.
   void set_rounding(bool stochastic, std::uint64_t seed);
@@ -38,13 +35,28 @@ class BoundStep {
   // Fills states that empty_state made.
   void zero_states() { work_.zero_states(); }
 
-  // The steps taken, and copies of arrays: all of one moment.
+  // The steps taken, those of each tensor, each tensor's number, and copies of arrays: all of one
+  // moment.
   py::tuple snapshot(const py::sequence& arrays);
 
-  // Sets the count, every group's options and the rounding, and copies arrays over the states:
-  // (destination, source) pairs that were checked by the caller.
-  void restore(Index t, const py::sequence& rules, const py::sequence& copies, bool stochastic,
-               std::uint64_t seed);
+  // Every change of an optimizer that a step must see whole. Sets each group's rule, whose kernel
+  // stays, and the rounding. progress: None, or (steps taken, those of each tensor, each tensor's
+  // number). copies: (destination, source) pairs of arrays of one shape and dtype, the destinations
+  // being arrays of this step; a source that shares memory with an array that is written is copied
+  // first. stores: (object, attribute, value), what Python keeps of the same facts. One call: a
+  // signal handler runs between two bytecodes, so it finds all of it changed, or nothing.
+  void commit(const py::sequence& rules, bool stochastic, std::uint64_t seed,
+              const py::object& progress, const py::sequence& copies, const py::sequence& stores);
+
+  // Calls f for every array that is kept from step to step, until it returns other than 0.
+  template <class F>
+  int visit(const F& f) const {
+    for (const Item& item : items_)
+      for (const std::vector<Array>* arrays : {&item.arrays, &item.scales})
+        for (const Array& x : *arrays)
+          if (const int stop = f(x.array.ptr())) return stop;
+    return 0;
+  }
 
   Index t() const { return t_; }  // steps taken
   bool looked_for_subnormals() const { return work_.looked_for_subnormals(); }
@@ -57,6 +69,7 @@ class BoundStep {
     double weight_decay;
     bool decoupled, maximize;
     double options[max_options];
+    std::vector<std::string> option_names;
     bool in_float32 = false;  // whether a tensor of it computes in that type
   };
   // An array and what its header said when it was checked: NumPy lets its owner rewrite it.
@@ -72,6 +85,7 @@ class BoundStep {
     void check_written() const;  // unchanged, and still writable
   };
   struct Item {
+    std::size_t group;
     std::vector<Array> arrays;  // in the order in which they came; the parameter stands in for
     bool bound;                 // a gradient that is not bound, but comes with each step
     std::vector<Storage> storages;  // of each; the gradient's is that of the last step
@@ -91,15 +105,29 @@ class BoundStep {
     bool like_last;
   };
 
+  // Tensors of one group that have taken the same number of steps: they share coefficients.
+  struct Cohort {
+    std::size_t group;
+    Index count;
+  };
+  struct Cohorts {
+    std::vector<Cohort> all;
+    std::vector<int> of_tensor;
+  };
+
   static Group make_group(const py::tuple& rule);
   Group changed_group(std::size_t group, const py::tuple& rule) const;
   static void lay_out(Item& item, const py::array& grad, Storage storage, Tensor& tensor);
-  void prepare(Index t, py::handle lr);
+  Cohorts make_cohorts(const std::vector<Index>& counts) const;
+  void take_cohorts(Cohorts&& cohorts) noexcept;  // needs room in coefficients_
+  void prepare(py::handle lr);
+  static void check_coefficients(const Group& group, double lr, const Coefficients& c);
   void take(py::handle grads);
   void check(const Item& item, Fresh& grad) const;
 
   std::vector<Group> groups_;
-  std::vector<Coefficients> coefficients_;
+  std::vector<Cohort> cohorts_;
+  std::vector<Coefficients> coefficients_;  // of each cohort
   std::vector<Item> items_;
   WorkList work_;
   Written written_;

@@ -9,8 +9,10 @@
 #include "../core/memory.hpp"
 #include "../core/parallel.hpp"
 #include "../core/roofline.hpp"
+#include "../core/step.hpp"
 #include "arrays.hpp"
 #include "bound_step.hpp"
+#include "collectable.hpp"
 #include "gil.hpp"
 #include "shuffler.hpp"
 
@@ -30,6 +32,35 @@ py::array empty_state(const py::array& like, const py::object& dtype_object, int
   return py::array(dtype, std::vector<Index>(shape.extents, shape.extents + shape.n_axes),
                    compact_strides(shape, {strides_of(like).strides, item_size}), placed.data,
                    owner);
+}
+
+// to = from, without arithmetic: a float32 array from one of fewer bytes.
+void copy_decoded(const py::array& to, const py::array& from, bool uint16_is_bfloat16) {
+  const std::string to_label = "to", from_label = "from";
+  Tensor tensor;
+  const py::array* const arrays[] = {&to, &from};
+  const Storage storages[] = {
+      check_storage(to, to_label, Role::master),
+      check_storage(from, from_label, Role::gradient, Storage::float32, to_label,
+                    uint16_is_bfloat16)};
+  check_shape(from, from_label, to);
+  check_updatable(to, to_label);
+  Written({region_of(to, to_label)}).check_apart(region_of(from, from_label));
+  const Layout layout = make_layout(shape_of(to), {strides_of(to), strides_of(from)});
+  for (std::size_t k = 0; k < 2; ++k) {
+    const bool plain =
+        is_aligned(*arrays[k]) && layout.contiguous(k, strides_of(*arrays[k]).item_size);
+    tensor.operands[k] = {data_of(*arrays[k]), plain ? nullptr : layout.strides[k].data(),
+                          storages[k], nullptr};
+  }
+  tensor.extents = layout.extents.data();
+  tensor.n_axes = int(layout.extents.size());
+  tensor.size = layout.size;
+  WorkList work;
+  work.add({tensor, kernels().copy, 0, 0});
+  const Coefficients unused{};
+  const ReleaseGil released;
+  work.run(&unused);
 }
 
 void ewma(const py::object& x_object, const py::object& out_object, int axis, double beta,
@@ -170,21 +201,20 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
   kernels();  // a wrong FASTOPTIM_ISA fails the import, not the first step
 
-  py::class_<BoundStep> step(m, "Step");
+  py::class_<BoundStep> step(m, "Step", collectable<BoundStep>());
   step.def(py::init<const py::sequence&, const py::sequence&, Index, bool>(), py::arg("rules"),
            py::arg("tensors"), py::arg("t") = 0, py::arg("uint16_is_bfloat16") = false)
-      .def("set_rule", &BoundStep::set_rule, py::arg("group"), py::arg("rule"))
       .def("set_rounding", &BoundStep::set_rounding, py::arg("stochastic"), py::arg("seed"))
       .def("zero_states", &BoundStep::zero_states)
       .def("snapshot", &BoundStep::snapshot, py::arg("arrays"))
-      .def("restore", &BoundStep::restore, py::arg("t"), py::arg("rules"),
-           py::arg("copies"), py::arg("stochastic"), py::arg("seed"))
+      .def("commit", &BoundStep::commit, py::arg("rules"), py::arg("stochastic"), py::arg("seed"),
+           py::arg("progress"), py::arg("copies"), py::arg("stores"))
       .def_property_readonly("t", &BoundStep::t)
       .def_property_readonly("looked_for_subnormals", &BoundStep::looked_for_subnormals);
   step.attr("run") = py::reinterpret_steal<py::object>(
       PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(step.ptr()), &run_method));
 
-  m.def("as_array", &as_array, py::arg("x"), py::arg("label"));
+  m.def("as_array", &as_array, py::arg("x"), py::arg("label"), py::arg("keep_subclass") = false);
   m.def(
       "check_parameter",
       [](const py::array& x, const std::string& label, bool uint16_is_bfloat16) {
@@ -198,6 +228,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("check_like", &check_like, py::arg("x"), py::arg("label"), py::arg("like"),
         py::arg("like_label"));
   m.def("empty_state", &empty_state, py::arg("like"), py::arg("dtype"), py::arg("slot"));
+  m.def("copy_decoded", &copy_decoded, py::arg("to"), py::arg("from_"),
+        py::arg("uint16_is_bfloat16") = false);
   m.def("ewma", &ewma, py::arg("x"), py::arg("out"), py::arg("axis"), py::arg("beta"),
         py::arg("bias_correction"));
 

@@ -52,6 +52,7 @@ constexpr Kernels kernels = {
     feistel<false>,
     feistel<true>,
     stream_copy,
+    copy,
 };
 
 }  // namespace

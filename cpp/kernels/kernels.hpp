@@ -135,6 +135,7 @@ struct Kernels {
   RooflineLoop roofline[n_compute_types][max_states + 1];  // by the number of states
   Feistel feistel, feistel_inverse;
   StreamCopy stream_copy;
+  Sweep copy;  // operands[1] into operands[0], both computed in float32
 };
 
 }  // namespace fastoptim

@@ -113,5 +113,16 @@ void sweep(const Tensor& tensor, const Coefficients& c, Index begin, Index end) 
     sweep_tiles<Rule, T>(tensor, c, begin, end);
 }
 
+// Copies operands[1] into operands[0] without arithmetic, so that -0.0 and the bits of a NaN stay:
+// decoded to float32, and rounded to nearest where operands[0] is of fewer bytes.
+void copy(const Tensor& tensor, const Coefficients&, Index begin, Index end) noexcept {
+  Buffer x;
+  for (Index i = begin; i < end; i += tile) {
+    const Index n = end - i < tile ? end - i : tile;
+    load(tensor, tensor.operands[1], i, n, x);
+    store<Rounding::nearest>(tensor, tensor.operands[0], i, n, x);
+  }
+}
+
 }  // namespace
 }  // namespace fastoptim::FASTOPTIM_ISA

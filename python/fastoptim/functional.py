@@ -8,6 +8,8 @@ operations take 7 and a step of an optimizer such as Adam takes 1, or 0.2 with b
 small arrays take an optimizer; from some 10^6 elements on the difference is lost in the step.
 """
 
+import numpy as np
+
 from fastoptim import _core, checks
 from fastoptim.rules import AdamRule, MomentumRule, RMSPropRule, Rule, SGDRule, make_rule
 from fastoptim.storage import StorageOptions
@@ -28,7 +30,11 @@ def _step(kind: type[Rule], p, g, states: dict, t: int, lr: float, options: dict
             needed = "an array like p" if x is None else "None"
             raise ValueError(f"{name} must be {needed} with these options, got "
                              f"{'None' if x is None else 'an array'}")
-    states = {name: x for name, x in states.items() if x is not None}
+    states = {name: _core.as_array(x, name) for name, x in states.items() if x is not None}
+    for name in rule.squares:
+        if name in states and states[name].dtype == np.float16:
+            raise TypeError(f"{name} must not be float16, in which the square of a gradient below "
+                            "2e-4 is 0: bfloat16 takes no more bytes")
     tensor = (0, ["p", "g", *states], [p, g, *states.values()], [])
     step = _core.Step([rule.compiled], [tensor], t - 1)
     step.set_rounding(storage.stochastic, storage.seed)

@@ -12,8 +12,9 @@ from fastoptim.storage import StorageOptions, check_blocks, make_states, pattern
 
 __all__ = ["Group", "Optimizer"]
 
-FORMAT = 1  # of state_dict
-SCHEDULE = "schedule"  # where a state_dict would hold a rate that is no number
+FORMAT = 2  # of state_dict; 1 had no counts, and SCHEDULE in place of every schedule
+SCHEDULE = "schedule"
+KEYS = ("format", "rule", "t", "counts", "lr", "storage", "groups", "state")
 
 # Attributes that can be read only, and what to do instead of assigning to them.
 READ_ONLY = {
@@ -103,8 +104,8 @@ class Group(Mapping):
 
     def __setitem__(self, option: str, value) -> None:
         if option == "lr":
-            self._members.lr = None if value is None else _check_lr(value)
-            self._optimizer._note_rates()
+            rate = None if value is None else _check_lr(value)
+            self._optimizer._set_rate(self._members, "lr", rate)
             return
         self._check_option(option)
         self._optimizer._assign([self._index], option, value)
@@ -131,6 +132,10 @@ class Group(Mapping):
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={self[name]!r}" for name in self if name != "params")
         return f"Group({len(self['params'])} parameters, {options})"
+
+
+def _is_one_fixed_rate(lr: object, rates: Iterable[object]) -> bool:
+    return not callable(lr) and all(rate is None for rate in rates)
 
 
 def _check_names(given: object, expected: Iterable[str | int], what: str) -> None:
@@ -187,6 +192,64 @@ class _Elsewhere:
 
     def refuse(self, kind: type) -> None:
         raise AttributeError(f"{kind.__name__} has no attribute {self.name!r}: {self.hint}")
+
+
+def _keys_of(given: object, names: list[str | int], what: str) -> dict[str | int, str | int]:
+    """Name -> the key that stands for it in a mapping or list that must hold just these names.
+
+    JSON and npz make "0" of a sequence's 0; a mapping's own "0" is a string in both.
+    """
+    known, found, keys = set(names), dict.fromkeys(given), {}
+    for name in names:
+        if name in found:
+            keys[name] = name
+        elif isinstance(name, int) and (text := str(name)) in found and text not in known:
+            keys[name] = text
+    if not len(keys) == len(names) == len(given):
+        raise ValueError(f"{what} must hold {names}, got {list(given)}")
+    return keys
+
+
+def _by_name(given: object, names: list[str | int], what: str) -> dict[str | int, object]:
+    """A mapping's values, under the names as they are here and in their order."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{what} must be a mapping, got {type(given).__name__}")
+    return {name: given[key] for name, key in _keys_of(given, names, what).items()}
+
+
+def _saved_rate(lr: object) -> object:
+    """A learning rate as a plain value: schedules.from_value makes a schedule of it again."""
+    if not callable(lr):
+        return lr
+    from fastoptim import schedules  # here, since the import would take some milliseconds
+
+    return schedules.to_value(lr)
+
+
+def _resumed_rate(saved: object, here: object, what: str) -> object:
+    """The learning rate that a run goes on with, `here` being the optimizer's."""
+    if isinstance(saved, Mapping) and "callable" not in saved:
+        from fastoptim import schedules
+
+        lr = schedules.from_value(saved, what)
+        if callable(here) and here != lr:
+            raise ValueError(f"{what} must be the schedule that was saved, {lr!r}, or a number to "
+                             f"be replaced by it, got {here!r}: to go on with another schedule "
+                             "than the saved one, pass lr= to load_state_dict")
+        return lr
+    is_named = isinstance(saved, str) and saved == SCHEDULE
+    is_callable = is_named or isinstance(saved, Mapping)
+    if not is_callable:
+        saved = checks.number(what, saved)
+    if callable(here):
+        return here
+    if is_callable:
+        was = SCHEDULE if is_named else f"schedule {saved['callable']}"
+        remedy = ", or pass lr= to load_state_dict" if what == "lr" else ""
+        raise ValueError(f"{what} must be a schedule, as it was when the state was saved (a {was}, "
+                         f"which a state cannot hold), got {here!r}: make the optimizer with "
+                         f"it{remedy}")
+    return saved
 
 
 class Optimizer:
@@ -272,7 +335,7 @@ class Optimizer:
         if grads is not None:
             given = parameters.in_order(grads, self._names)
             bound = parameters.kept("grads", grads, dict(zip(self._names, given)))
-            ordered = [_core.as_array(grad, f"grad {name!r}")
+            ordered = [_core.as_array(grad, f"grad {name!r}", keep_subclass=True)
                        for name, grad in zip(self._names, given)]
         # What a step compares where gradients come with it, and where they are bound.
         self._kept, self._kept_if_bound = tuple(self._kept), (*self._kept, *bound)
@@ -314,7 +377,7 @@ class Optimizer:
             label = f"parameter {name!r}"
             if name in self._params:
                 raise ValueError(f"{label} must stand in one group only, got two")
-            array = _core.as_array(x, label)
+            array = _core.as_array(x, label, keep_subclass=True)
             # Before a state of its size is allocated.
             self._stored[name] = _core.check_parameter(array, label,
                                                        self._storage.uint16_is_bfloat16)
@@ -355,8 +418,13 @@ class Optimizer:
 
     def _note_rates(self) -> None:
         """Whether one number serves every group and step: then a step need not ask."""
-        self._one_fixed_rate = not (callable(self._lr) or any(
-            [group.lr is not None for group in self._groups]))
+        self._one_fixed_rate = _is_one_fixed_rate(self._lr, [group.lr for group in self._groups])
+
+    def _set_rate(self, owner, attribute: str, lr) -> None:
+        # An interrupt between two of these leaves the long way, which is always right.
+        self._one_fixed_rate = False
+        setattr(owner, attribute, lr)
+        self._note_rates()
 
     def _assign(self, groups: Iterable[int], option: str, value: object) -> None:
         """Sets an option of some groups: of all of them or of none."""
@@ -371,13 +439,16 @@ class Optimizer:
             rules[k] = changed
         self._commit(rules)
 
-    def _commit(self, rules: list[Rule], storage: StorageOptions | None = None) -> None:
+    def _commit(self, rules, storage=None, progress=None, copies=(), stores=()) -> None:
+        """Changes the core's facts and what Python keeps of them, all or nothing.
+
+        rules: one a group. stores: further (object, attribute, value). The rest: _core.Step.commit.
+        """
         storage = self._storage if storage is None else storage
-        self._core.set_rounding(storage.stochastic, storage.seed)
-        self._storage = storage
-        for k, (group, rule) in enumerate(zip(self._groups, rules)):
-            self._core.set_rule(k, rule.compiled)
-            group.rule = rule
+        stores = [(self, "_storage", storage),
+                  *((group, "rule", rule) for group, rule in zip(self._groups, rules)), *stores]
+        self._core.commit([rule.compiled for rule in rules], storage.stochastic, storage.seed,
+                          progress, copies, stores)
 
     def _evaluate(self, lr) -> float:
         if callable(lr):
@@ -404,8 +475,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value) -> None:
-        self._lr = _check_lr(value)
-        self._note_rates()
+        self._set_rate(self, "_lr", _check_lr(value))
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -439,24 +509,28 @@ class Optimizer:
     def state_dict(self) -> dict:
         """All that a run needs to go on bit for bit, as a plain dict: a copy of this moment.
 
-        A schedule is code and is not saved, only its position, which is `t`; "schedule" stands
-        in its place.
+        `t` counts the optimizer's steps, `counts` those of each parameter. The schedules of
+        `fastoptim.schedules` are saved as plain values; of another callable only its position,
+        which is `t`, and its repr.
 
         Raises:
             RuntimeError: another thread is stepping this optimizer.
         """
-        t, copies = self._core.snapshot(
+        t, counts, numbers, copies = self._core.snapshot(
             [x for states in self._state.values() for x in states.values()])
         left = iter(copies)
+        numbers = dict(zip(self._names, numbers))
         return {
             "format": FORMAT,
             "rule": self.Rule.name,
             "t": t,
-            "lr": SCHEDULE if callable(self._lr) else self._lr,
+            "counts": dict(zip(self._names, counts)),
+            "lr": _saved_rate(self._lr),
             "storage": self._storage.as_dict(),
             "groups": [
-                {"params": list(group.names),
-                 "lr": SCHEDULE if callable(group.lr) else group.lr,
+                # In the order of their numbers, which random bits depend on.
+                {"params": sorted(group.names, key=numbers.__getitem__),
+                 "lr": _saved_rate(group.lr),
                  **group.rule.as_dict()}
                 for group in self._groups
             ],
@@ -464,45 +538,65 @@ class Optimizer:
                       for name, states in self._state.items()},
         }
 
-    def load_state_dict(self, d: Mapping) -> None:
-        """Goes on from a state_dict: the count, the options and the states.
+    def load_state_dict(self, d: Mapping, *, lr=None) -> None:
+        """Goes on from a state_dict: the counts, the options, the learning rate and the states.
 
         The optimizer must have been made for parameters of the same names, shapes and dtypes, in
-        the same groups, with the same rule and the same states. A schedule stays as it is here;
-        a fixed learning rate is taken from `d`, unless a schedule stands in either place.
+        the same groups, with the same rule and the same states. Names decide, not their order; a
+        sequence's 0 may have become "0", as JSON makes it.
+
+        A number or a schedule of `fastoptim.schedules` is taken from `d`; a schedule that stands
+        here stays where a number was saved. Where another callable was saved, a schedule must stand
+        here.
+
+        Args:
+            d: a state_dict of this version or an earlier one.
+            lr: the learning rate to go on with in place of the saved one, a number or a schedule.
+                Groups that have one of their own keep it.
 
         Raises:
-            TypeError, ValueError: what differs, by name. Nothing has changed then.
+            TypeError, ValueError: what differs, by name. Nothing has changed then, nor where an
+            exception comes out of a signal handler.
         """
-        _check_names(d, ("format", "rule", "t", "lr", "storage", "groups", "state"), "a state_dict")
-        for what, expected in (("format", FORMAT), ("rule", self.Rule.name)):
-            if d[what] != expected:
-                raise ValueError(f"{what} must be {expected!r}, got {d[what]!r}")
+        old = isinstance(d, Mapping) and d.get("format") == 1
+        _check_names(d, [key for key in KEYS if not (old and key == "counts")], "a state_dict")
+        if d["format"] not in (1, FORMAT):
+            raise ValueError(f"format must be 1 or {FORMAT}, got {d['format']!r}")
+        if d["rule"] != self.Rule.name:
+            raise ValueError(f"rule must be {self.Rule.name!r}, got {d['rule']!r}")
         t = checks.integer("t", d["t"], low=0, high=checks.MAX_STEPS)
-        lr = d["lr"] if d["lr"] == SCHEDULE else checks.number("lr", d["lr"])
+        counts = [t] * len(self._names) if old else [
+            checks.integer(f"the count of {name!r}", count, low=0, high=checks.MAX_STEPS)
+            for name, count in _by_name(d["counts"], self._names, "counts").items()]
+        lr = _resumed_rate(d["lr"], self._lr, "lr") if lr is None else _check_lr(lr)
         storage = self._storage.resumed(d["storage"])
 
         if not isinstance(d["groups"], (list, tuple)) or len(d["groups"]) != len(self._groups):
             raise ValueError(f"groups must be a list of {len(self._groups)}, got {d['groups']!r}")
-        rules, rates = [], []
+        rules, rates, numbers = [], [], {}
         for k, (group, given) in enumerate(zip(self._groups, d["groups"])):
             _check_names(given, ["params", "lr", *group.rule.defaults], f"group {k}")
             given = dict(given)
-            if (names := given.pop("params")) != group.names:
-                raise ValueError(f"group {k} must hold the parameters {group.names}, got {names}")
+            names = given.pop("params")
+            if not isinstance(names, (list, tuple)) or not all(
+                    isinstance(name, (str, int)) for name in names):
+                raise TypeError(f"params of group {k} must be a list of names, got {names!r}")
+            keys = _keys_of(names, group.names, f"params of group {k}")
+            places = dict(zip(names, range(len(numbers), len(numbers) + len(names))))
+            numbers |= {name: places[key] for name, key in keys.items()}
             rate = given.pop("lr")
-            if rate is not None and rate != SCHEDULE:
-                rate = checks.number(f"lr of group {k}", rate)
-            rates.append(rate)
+            if rate is None:
+                rates.append(group.lr if callable(group.lr) else None)
+            else:
+                rates.append(_resumed_rate(rate, group.lr, f"lr of group {k}"))
             rule = make_rule(self.Rule, given)
             if (rule.kernel, rule.states) != (group.rule.kernel, group.rule.states):
                 raise ValueError(f"group {k} must have options like {group.rule}, got {rule}")
             rules.append(rule)
 
-        _check_names(d["state"], self._names, "state")
         copies = []
-        for name, states in self._state.items():
-            given = d["state"][name]
+        for name, given in _by_name(d["state"], self._names, "state").items():
+            states = self._state[name]
             _check_names(given, states, f"state of {name!r}")
             for s, x in states.items():
                 label = f"state {s!r} of {name!r}"
@@ -513,16 +607,9 @@ class Optimizer:
                 _core.check_like(source, label, x, f"parameter {name!r}")
                 copies.append((x, source))
 
-        self._core.restore(t, [rule.compiled for rule in rules], copies, storage.stochastic,
-                           storage.seed)
-        self._storage = storage
-        if lr != SCHEDULE and not callable(self._lr):
-            self._lr = lr
-        for group, rule, rate in zip(self._groups, rules, rates):
-            group.rule = rule
-            if rate != SCHEDULE and not callable(group.lr):
-                group.lr = rate
-        self._note_rates()
+        self._commit(rules, storage, (t, counts, [numbers[name] for name in self._names]), copies, [
+            (self, "_lr", lr), (self, "_one_fixed_rate", _is_one_fixed_rate(lr, rates)),
+            *((group, "lr", rate) for group, rate in zip(self._groups, rates))])
 
     def __setattr__(self, name: str, value: object) -> None:
         if name[0] != "_" and name != "lr":  # those two often, so first and as fast as can be

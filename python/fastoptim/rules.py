@@ -42,10 +42,13 @@ class Rule(Options):
         """What the kernel's coefficients are made of, beside what all rules have."""
         return ()
 
+    own_names: tuple[str, ...] = ()  # of the options that own_options are made of
+
     @property
     def compiled(self) -> tuple:
         """The rule as the core takes it."""
-        return (self.kernel, self.weight_decay, self.decoupled, self.maximize, self.own_options)
+        return (self.kernel, self.weight_decay, self.decoupled, self.maximize, self.own_options,
+                self.own_names)
 
 
 class SGDRule(Rule):
@@ -63,6 +66,7 @@ class MomentumRule(Rule):
         "nesterov": False,
         "bias_correction": False,
     }
+    own_names = ("beta", "dampening", "dampening", "bias_correction")
 
     def _check(self) -> None:
         super()._check()
@@ -101,6 +105,7 @@ class RMSPropRule(Rule):
         "bias_correction": False,
         "eps_inside_sqrt": False,
     }
+    own_names = ("beta", "eps", "momentum", "bias_correction", "eps_inside_sqrt")
 
     def _check(self) -> None:
         super()._check()
@@ -130,6 +135,7 @@ class AdamRule(Rule):
     name = "adam"
     lr = 1e-3
     defaults = Rule.defaults | {"betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False}
+    own_names = ("beta1", "beta2", "eps")
 
     def _check(self) -> None:
         super()._check()

@@ -12,9 +12,11 @@ Any callable from an int to a real number can stand in for them.
 array([0.2  , 0.1  , 0.05 , 0.025])
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from math import inf, sqrt
+from numbers import Integral
 
 import numpy as np
 
@@ -226,3 +228,53 @@ class piecewise(_Schedule):
 
     def _rate(self, epoch: int) -> float:
         return self.table[max(start for start in self.table if start <= epoch)]
+
+
+def to_value(schedule: Callable) -> dict[str, object]:
+    """A schedule as plain values, which JSON keeps: its name and its fields.
+
+    Of a callable that is none of this module's, or holds numbers that neither int nor float has:
+    its repr, as {"callable": ...}.
+
+    >>> to_value(piecewise({0: 0.2, 30: 0.1}))
+    {'schedule': 'piecewise', 'table': [[0, 0.2], [30, 0.1]], 'steps_per_epoch': 1}
+    """
+    kind = type(schedule)
+    if kind.__name__ in __all__ and globals()[kind.__name__] is kind:
+        fields = {name: getattr(schedule, name) for name in signature(kind).parameters}
+        try:
+            return {"schedule": kind.__name__, **{
+                name: [[_plain(epoch), _plain(lr)] for epoch, lr in x.items()]
+                if isinstance(x, Mapping) else _plain(x) for name, x in fields.items()}}
+        except TypeError:
+            pass
+    return {"callable": repr(schedule)}
+
+
+def _plain(x: object) -> int | float:
+    if isinstance(x, Integral):
+        return int(x)
+    if isinstance(x, float):  # as NumPy's float64 is
+        return float(x)
+    raise TypeError(f"must be an int or a float, got {x!r}")
+
+
+def from_value(value: Mapping, what: str = "a schedule") -> Callable:
+    """The schedule that `to_value` made `value` of.
+
+    Raises:
+        TypeError, ValueError: no name of this module, or fields that the schedule does not take.
+    """
+    fields = dict(value)
+    name = fields.pop("schedule", None)
+    if name not in __all__:
+        raise ValueError(f"{what} must be one of {', '.join(__all__)}, got {value!r}")
+    kind = globals()[name]
+    if set(fields) != set(signature(kind).parameters):
+        raise ValueError(f"{what} must hold {list(signature(kind).parameters)} of {name}, "
+                         f"got {value!r}")
+    if isinstance(fields.get("table"), (list, tuple)):
+        if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in fields["table"]):
+            raise ValueError(f"{what} must hold pairs (epoch, learning rate), got {value!r}")
+        fields["table"] = dict(fields["table"])
+    return kind(**fields)

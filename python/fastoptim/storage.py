@@ -6,7 +6,7 @@ import numpy as np
 
 from fastoptim import _core, checks
 from fastoptim.options import Options
-from fastoptim.rules import Rule, SGDRule
+from fastoptim.rules import Rule
 
 __all__ = ["StorageOptions", "dequantize"]
 
@@ -96,6 +96,13 @@ def make_states(options: StorageOptions, rule: Rule, p: np.ndarray, stored: str,
             raise ValueError(f"state_dtype must be None for {label} of float64, whose states are "
                              f"float64 too, got {state_dtype!r}")
         state_dtype = "float64"
+    squares = [name for name in rule.states if name in rule.squares]
+    if state_dtype == "float16" and squares:
+        raise ValueError(
+            f"state_dtype must be None, 'float32', 'bfloat16' or 'q8' for {rule.name}, whose state "
+            f"{squares[0]!r} holds squares, got 'float16', in which the square of a gradient below "
+            "2e-4 is 0: 'bfloat16' takes no more bytes"
+        )
     # By default in what the rule computes in: no accuracy is given up unless that is asked for.
     state_dtype = state_dtype or "float32"
     arrays, scales = {}, {}
@@ -107,10 +114,7 @@ def make_states(options: StorageOptions, rule: Rule, p: np.ndarray, stored: str,
     master = None
     if options.master and stored in ("bfloat16", "float16"):
         master = _core.empty_state(p, np.float32, len(rule.states))
-        master.fill(0)
-        # master = master - (-1)*p, without a copy of p's size on the way.
-        _core.Step([SGDRule().compiled], [(0, [label, label], [master, p], [])], 0,
-                   options.uint16_is_bfloat16).run(-1.0, None, None)
+        _core.copy_decoded(master, p, options.uint16_is_bfloat16)
     return States(arrays, scales, master)
 
 
@@ -136,7 +140,7 @@ def patterns(x: np.ndarray) -> np.ndarray:
 
 def check_blocks(x: np.ndarray, source: np.ndarray, label: str) -> None:
     """ValueError unless a source for q8 codes has its blocks where x has them."""
-    if x.dtype not in (np.int8, np.uint8) or x.shape != source.shape:
+    if x.dtype not in (np.int8, np.uint8) or x.shape != source.shape or x.size == 0:
         return
     steps, expected = ([step for step, length in zip(strides, x.shape) if length > 1]
                        for strides in (source.strides, x.strides))

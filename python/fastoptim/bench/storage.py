@@ -22,7 +22,7 @@ COMBINATIONS = {
     "float32, q8 state": ("float32", "float32", "q8"),
     "bfloat16": ("bfloat16", "bfloat16", "bfloat16"),
     "bfloat16, q8 state": ("bfloat16", "bfloat16", "q8"),
-    "float16": ("float16", "float16", "float16"),
+    "float16, bfloat16 state": ("float16", "float16", "bfloat16"),
 }
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "q8": 1 + 1 / 128}
 

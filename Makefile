@@ -33,7 +33,8 @@ stress:
 	build/stress_parallel
 
 # The core under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own: some minutes.
-SANITIZED = bits subnormals storage_bits storage optimizers boundary batches gather shuffle averages
+SANITIZED = bits subnormals storage_bits storage optimizers boundary batches batches_passes batches_arrays \
+  permutation gather shuffle averages
 sanitize: $(VENV)/.test
 	CXXFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g1" $(INSTALL) \
 	  --no-deps --upgrade --target build/sanitized -C build-dir=build/sanitize .

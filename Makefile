@@ -39,7 +39,7 @@ stress:
 
 # The core under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own: some minutes.
 SANITIZED = bits subnormals storage_bits storage optimizers boundary bound_arrays state_dict \
-  step_counts lifetime batches gather shuffle averages
+  step_counts lifetime batches batches_passes batches_arrays permutation gather shuffle averages
 sanitize: $(VENV)/.test
 	CXXFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g1" $(INSTALL) \
 	  --no-deps --upgrade --target build/sanitized -C build-dir=build/sanitize .

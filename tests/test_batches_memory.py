@@ -430,3 +430,34 @@ def test_two_windows_of_a_file_stay_mapped(tmp_path, prefetch):
         next(iterator)
     del iterator
     assert windows() < 0.2
+
+
+@pytest.mark.parametrize("options", [{}, dict(prefetch=2), dict(shuffle=False)], ids=str)
+def test_no_batch_is_lost_where_memory_runs_out(options):
+    testing = pytest.importorskip("_testcapi")
+    X, y = np.arange(2000).reshape(1000, 2), np.arange(1000)
+    refused = 0
+    for k in range(40):  # the allocation that fails
+        batches = fo.MiniBatches(X, y, batch_size=10, **options)
+        iterator = iter(batches)
+        first = None
+        testing.set_nomemory(k, k + 1)
+        try:
+            first = next(iterator)
+        except MemoryError:
+            refused += 1
+        finally:
+            testing.remove_mem_hooks()
+        assert batches.position == (0 if first is None else 10)
+        taken = [*([] if first is None else [first]), *iterator]
+        expected = order(1000) if options.get("shuffle", True) else y
+        assert np.array_equal(np.concatenate([rows for _, rows in taken]), expected)
+    assert refused > 1
+
+
+def test_an_iterator_that_was_never_made_is_refused():
+    kind = type(iter(fo.MiniBatches(np.arange(3), batch_size=1)))
+    with pytest.raises(TypeError):
+        kind()
+    with pytest.raises(TypeError, match="iter"):
+        next(kind.__new__(kind))

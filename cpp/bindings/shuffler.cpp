@@ -402,7 +402,9 @@ void collect(PyHeapTypeObject* heap_type) {
 // Pass.__next__ as the type's own slot: half the time of a method of pybind11's.
 PyObject* next_batch(PyObject* self) {
   try {
-    return value_of<Pass>(self)->next().release().ptr();
+    Pass* const pass = value_of<Pass>(self);
+    if (!pass) throw py::type_error("a pass is made by iter() of MiniBatches");
+    return pass->next().release().ptr();
 #ifdef __GLIBCXX__
   } catch (abi::__forced_unwind&) {
     throw;  // the end of the thread, which must go on

@@ -23,6 +23,9 @@ class Step:
     def zero_states(self) -> None:
         ...
     @property
+    def looked_for_subnormals(self) -> bool:
+        ...
+    @property
     def t(self) -> int:
         ...
 class Roof:

@@ -218,8 +218,10 @@ class Optimizer:
         Raises:
             TypeError, ValueError: a gradient that is missing, unexpected, of another dtype or
             shape, or shares memory with what is written; a learning rate that is not finite and
-            >= 0. RuntimeError: another thread is stepping this optimizer. In every case nothing
-            has changed: no parameter, no state, no count.
+            >= 0. RuntimeError: another thread is stepping this optimizer, or was when this process
+            was forked, which has left a part of it a step behind: write saved values into the
+            parameters and call `load_state_dict`, or make a new one. In every case nothing has
+            changed: no parameter, no state, no count.
         """
         if grads is not None:
             grads = parameters.in_order(grads, self._names)
@@ -283,7 +285,7 @@ class Optimizer:
         in its place.
 
         Raises:
-            RuntimeError: another thread is stepping this optimizer.
+            RuntimeError: another thread is stepping this optimizer, or was at a fork.
         """
         t, copies = self._core.snapshot(
             [x for states in self._state.values() for x in states.values()])

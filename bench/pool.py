@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def step_time(before: int, threads: int, n: int, seconds: float) -> float:
 def allocations(threads: int, n: int) -> int | None:
     """malloc and its kin, called in 100 steps; None where they cannot be counted."""
     compiler = shutil.which("c++") or shutil.which("g++")
-    if compiler is None or sys.platform != "linux":
+    if compiler is None or platform.libc_ver()[0] != "glibc":
         return None
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "interpose.so"

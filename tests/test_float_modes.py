@@ -27,7 +27,8 @@ libm = ctypes.CDLL("libm.so.6")
 FLUSH_TO_ZERO, DENORMALS_ARE_ZERO = 0x8000, 0x40
 NEAREST, DOWN, UP, TO_ZERO = 0, 0x400, 0x800, 0xc00
 MODES = {"down": (DOWN, 0), "up": (UP, 0), "to zero": (TO_ZERO, 0),
-         "flush": (NEAREST, FLUSH_TO_ZERO), "flush both": (NEAREST, FLUSH_TO_ZERO | DENORMALS_ARE_ZERO),
+         "flush": (NEAREST, FLUSH_TO_ZERO),
+         "flush both": (NEAREST, FLUSH_TO_ZERO | DENORMALS_ARE_ZERO),
          "denormals are zero": (NEAREST, DENORMALS_ARE_ZERO),
          "down, flush both": (DOWN, FLUSH_TO_ZERO | DENORMALS_ARE_ZERO), "usual": (NEAREST, 0)}
 

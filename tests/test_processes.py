@@ -145,6 +145,33 @@ print(*fork_during(call, 8))
     assert out.split() == ["stepped"] * 8
 
 
+def test_a_fork_between_two_gradients_does_not_mix_them_with_the_childs():
+    out = run("""
+import os, threading, time, numpy as np, fastoptim as fo
+p, q = np.zeros(3), np.zeros(3)
+opt = fo.SGD([p, q], lr=1.0)
+taken, go_on = threading.Event(), threading.Event()
+class Slow:
+    def __dlpack__(self, **options):
+        taken.set()
+        go_on.wait()
+        return np.ones(3).__dlpack__()
+    def __dlpack_device__(self):
+        return 1, 0
+thread = threading.Thread(target=lambda: opt.step([np.ones(3), Slow()]))
+thread.start()
+taken.wait()
+child = os.fork()
+if not child:
+    opt.step([np.full(3, 2.0), np.full(3, 3.0)])
+    os._exit(int(-p[0] * 10 - q[0]))
+go_on.set()
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), p[0], q[0])
+""")
+    assert out.split() == ["23", "-1.0", "-1.0"]
+
+
 def test_a_gradient_that_forks_and_steps_in_the_child_is_refused_there():
     out = run("""
 import os, numpy as np, fastoptim as fo

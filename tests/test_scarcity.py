@@ -1,14 +1,50 @@
 """Where memory and threads cannot be had: MemoryError or the same bytes, never an end or a hang."""
 
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+SOURCE = Path(__file__).parents[1] / "bench" / "interpose.cpp"
+
+PRELUDE = """
+import ctypes, os, sys, threading, time
+import numpy as np
 import fastoptim as fo
 
-from interposed import interposed  # noqa: F401
+process = ctypes.CDLL(None)
+allocations = process.interpose_allocations
+limit_news, refuse_threads = process.interpose_limit_news, process.interpose_refuse_threads
+others = len(os.listdir("/proc/self/task"))  # NumPy's
+n_workers = lambda: len(os.listdir("/proc/self/task")) - others
+"""
 
 
+@pytest.fixture(scope="session")
+def interposed(tmp_path_factory):
+    """run(code, **environ) -> what it prints, in a process with bench/interpose.cpp."""
+    compiler = shutil.which("c++") or shutil.which("g++")
+    if compiler is None or platform.libc_ver()[0] != "glibc" or not SOURCE.exists():
+        pytest.skip("needs glibc, a C++ compiler and the sources")
+    library = tmp_path_factory.mktemp("interposed") / "interpose.so"
+    subprocess.run([compiler, "-std=c++17", "-O1", "-shared", "-fPIC", SOURCE, "-o", library],
+                   check=True)
 
-def test_a_threaded_step_allocates_nothing(interposed):  # noqa: F811
+    def run(code, timeout=60, **environ):
+        done = subprocess.run([sys.executable, "-c", PRELUDE + code], capture_output=True,
+                              text=True, timeout=timeout, check=False,
+                              env={**os.environ, "LD_PRELOAD": str(library), **environ})
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_a_threaded_step_allocates_nothing(interposed):
     assert interposed("""
 from itertools import repeat
 p, g = np.zeros(1_000_000, np.float32), np.ones(1_000_000, np.float32)
@@ -21,7 +57,7 @@ print(allocations() - before)
 """, FASTOPTIM_NUM_THREADS="3") == "0\n"
 
 
-def test_a_step_goes_on_with_the_threads_that_can_be_had(interposed):  # noqa: F811
+def test_a_step_goes_on_with_the_threads_that_can_be_had(interposed):
     interposed("""
 fo.set_num_threads(3)
 p, g = np.zeros(1_000_000), np.ones(1_000_000)
@@ -43,7 +79,7 @@ assert (p == -opt.t).all()
 """, FASTOPTIM_NUM_THREADS="3")
 
 
-def test_a_process_without_threads_works_alone(interposed):  # noqa: F811
+def test_a_process_without_threads_works_alone(interposed):
     interposed("""
 refuse_threads(True)
 fo.set_num_threads(4)
@@ -66,11 +102,12 @@ assert (averages == fo.ewma(x, beta=0.9, axis=0)).all()
 # After k more allocations of C++ there are none. Not of what makes objects of the core's types:
 # there it is pybind11 that ends the process.
 @pytest.mark.parametrize("work", (
-    "step()", "fo.ewma(x, beta=0.9, axis=0)", "order[:]", "order.index_of(rows)", "table.index_of(few)",
+    "step()", "fo.ewma(x, beta=0.9, axis=0)",
+    "order[:]", "order.index_of(rows)", "table.index_of(few)",
     "opt._core.zero_states()", "opt.state_dict()", "opt.load_state_dict(saved)",
     "next(iter(batches))", "next(iter(ahead))", "fo._core.shuffle([x.T], 0, in_place)",
 ))
-def test_no_allocation_that_fails_ends_the_process(interposed, work):  # noqa: F811
+def test_no_allocation_that_fails_ends_the_process(interposed, work):
     interposed(f"""
 p, g = np.zeros(300_000), np.ones(300_000)
 opt = fo.SGD(p, g, lr=1.0)
@@ -102,7 +139,7 @@ if work_is_a_step:
 """)
 
 
-def test_batches_come_without_a_thread_to_prefetch_them(interposed):  # noqa: F811
+def test_batches_come_without_a_thread_to_prefetch_them(interposed):
     interposed("""
 x = np.arange(1000.0)
 def batches():

@@ -399,7 +399,9 @@ class Optimizer:
             >= 0; a mapping or list of parameters, or of bound gradients, that holds other arrays
             than when the optimizer was made: `params["W"] = params["W"] / 2` makes a new array,
             `params["W"] /= 2` writes into this one. RuntimeError: another thread is stepping this
-            optimizer. In every case nothing has changed: no parameter, no state, no count.
+            optimizer, or was when this process was forked, which has left a part of it a step
+            behind: write saved values into the parameters and call `load_state_dict`, or make a
+            new one. In every case nothing has changed: no parameter, no state, no count.
         """
         if grads is not None:
             grads = parameters.in_order(grads, self._names)
@@ -514,7 +516,7 @@ class Optimizer:
         which is `t`, and its repr.
 
         Raises:
-            RuntimeError: another thread is stepping this optimizer.
+            RuntimeError: another thread is stepping this optimizer, or was at a fork.
         """
         t, counts, numbers, copies = self._core.snapshot(
             [x for states in self._state.values() for x in states.values()])

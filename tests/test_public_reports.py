@@ -161,8 +161,9 @@ for epoch in range(3):
 def test_positions_that_a_thread_writes_to_meanwhile_are_no_crash():
     # https://github.com/numpy/numpy/issues/15387: threads and an array of indices, corruption.
     assert run("""
-import threading, time, numpy as np, fastoptim as fo
-a, p, stop = np.zeros(50_000, np.int64), fo.Permutation(1000), time.monotonic() + 2
+import sys, threading, time, numpy as np, fastoptim as fo
+sys.setswitchinterval(1e-6)
+a, p, stop = np.zeros(20_000, np.int64), fo.Permutation(1000), time.monotonic() + 2
 def write():
     while time.monotonic() < stop:
         a.fill(1 << 40)
@@ -514,6 +515,25 @@ def test_positions_that_a_file_made_strings_are_positions_still():
     assert np.array_equal(second.state[1]["v"], first.state[1]["v"]) and second.t == 1
 
 
+def test_a_parameter_added_late_begins_with_a_first_step():
+    # https://github.com/deepspeedai/DeepSpeed/pull/8471: one count for all, a wrong bias correction.
+    g, old = np.array([0.5, -2.0]), fo.Adam({"a": np.zeros(2)})
+    for _ in range(50):
+        old.step({"a": g})
+    new, fresh = fo.Adam({"b": np.ones(2), "a": np.zeros(2)}), fo.Adam({"b": np.ones(2)})
+    new.params["a"][:] = old.params["a"]
+    merged = new.state_dict()
+    for key in ("state", "counts"):
+        merged[key] = {**merged[key], **old.state_dict()[key]}
+    new.load_state_dict({**merged, "t": old.t})
+    for _ in range(3):
+        new.step({"a": g, "b": g})
+        old.step({"a": g})
+        fresh.step({"b": g})
+    assert new.params["a"].tobytes() == old.params["a"].tobytes()
+    assert new.params["b"].tobytes() == fresh.params["b"].tobytes()
+
+
 def test_a_schedule_whose_power_overflows_says_so():
     # https://github.com/pytorch/pytorch/issues/52989: OverflowError, an hour into the epoch.
     p = np.zeros(1)
@@ -783,6 +803,20 @@ def test_a_data_set_in_a_file_gives_its_rows_or_says_what_to_call(tmp_path):
 
 
 # Said wrongly, or not at all
+
+
+def test_the_formula_in_the_documentation_is_the_one_that_is_computed():
+    # https://github.com/pytorch/pytorch/issues/41477: eps stood elsewhere than in the paper.
+    assert "fo.reference.adam" in fo.Adam.__doc__ or "fastoptim.reference.adam" in fo.Adam.__doc__
+    rng, s = np.random.default_rng(0), {}
+    p = rng.standard_normal(1000, np.float32)
+    mine = p.copy()
+    opt = fo.Adam(mine, eps=1e-3)
+    for t in range(1, 4):
+        g = rng.standard_normal(1000, np.float32)
+        p = fo.reference.adam(p, g, s, t, eps=1e-3)
+        opt.step(g)
+    assert p.tobytes() == mine.tobytes()
 
 
 def test_an_option_of_another_optimizer_is_refused_with_what_there_is():

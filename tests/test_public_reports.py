@@ -516,7 +516,7 @@ def test_positions_that_a_file_made_strings_are_positions_still():
 
 
 def test_a_parameter_added_late_begins_with_a_first_step():
-    # https://github.com/deepspeedai/DeepSpeed/pull/8471: one count for all, a wrong bias correction.
+    # https://github.com/deepspeedai/DeepSpeed/pull/8471: one count for all, wrong bias correction.
     g, old = np.array([0.5, -2.0]), fo.Adam({"a": np.zeros(2)})
     for _ in range(50):
         old.step({"a": g})
@@ -535,7 +535,7 @@ def test_a_parameter_added_late_begins_with_a_first_step():
 
 
 def test_a_schedule_whose_power_overflows_says_so():
-    # https://github.com/pytorch/pytorch/issues/52989: OverflowError, an hour into the epoch.
+    # https://github.com/pytorch/pytorch/issues/52989: OverflowError, two hours into the epoch.
     p = np.zeros(1)
     opt = fo.SGD(p, lr=fo.schedules.exponential(0.1, base=2.0))
     opt.load_state_dict({**opt.state_dict(), "t": 5000})
@@ -566,7 +566,7 @@ def test_a_schedule_takes_an_array_of_steps(name):
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("step", [-2, 2.5, True, "3"])
 def test_a_schedule_refuses_what_is_no_step(name, step):
-    # https://github.com/keras-team/keras/pull/18722: steps below zero gave rates of 0 and NaN.
+    # https://github.com/keras-team/keras/pull/18722: decay_steps below 0 gave rates of 0, or NaN.
     with pytest.raises((TypeError, ValueError), match="step"):
         SCHEDULES[name]()(step)
 
@@ -777,7 +777,7 @@ def test_a_sparse_matrix_is_refused_by_name():
 
 
 def test_a_sparse_gradient_is_refused_by_name():
-    # https://github.com/pytorch/pytorch/issues/107102: an error from deep inside the optimizer.
+    # https://github.com/pytorch/pytorch/issues/29814: SGD failed deep inside, on set_indices.
     sparse = pytest.importorskip("scipy.sparse")
     params = {"W": np.eye(4)}
     one, named = fo.SGD(params["W"]), fo.SGD(params)
@@ -807,7 +807,7 @@ def test_a_data_set_in_a_file_gives_its_rows_or_says_what_to_call(tmp_path):
 
 def test_the_formula_in_the_documentation_is_the_one_that_is_computed():
     # https://github.com/pytorch/pytorch/issues/41477: eps stood elsewhere than in the paper.
-    assert "fo.reference.adam" in fo.Adam.__doc__ or "fastoptim.reference.adam" in fo.Adam.__doc__
+    assert "reference.adam" in fo.Adam.__doc__
     rng, s = np.random.default_rng(0), {}
     p = rng.standard_normal(1000, np.float32)
     mine = p.copy()
@@ -838,7 +838,7 @@ def test_a_misspelt_option_is_refused_with_the_nearest():
                                            ("--sizes", "1e30"), ("--seconds", "-1"),
                                            ("--seconds", "nan"), ("--threads", "0")])
 def test_a_number_on_the_command_line_is_checked_before_the_work(option, value):
-    # https://github.com/openvax/mhcflurry/issues/353: inf, NaN and sizes of 0 failed after hours.
+    # https://github.com/openvax/mhcflurry/issues/353: NaN, inf, sizes of 0 failed too late.
     done = subprocess.run([sys.executable, "-m", "fastoptim", "bench", option, value], timeout=60,
                           capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"})
     assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -29,11 +29,12 @@ bool share_memory(const py::array& a, const py::array& b) {
   }
 }
 
-// Spelled out, native order counts as native: ctypes and struct do so.
+// Spelled out, native order counts as native: ctypes and struct do so. One byte has no order.
 bool is_native(const py::dtype& dtype) {
   static const std::uint16_t one = 1;
   static const bool is_little = *reinterpret_cast<const unsigned char*>(&one) == 1;
-  return dtype.byteorder() == '=' || dtype.byteorder() == (is_little ? '<' : '>');
+  const char order = dtype.byteorder();
+  return order == '=' || order == '|' || order == (is_little ? '<' : '>');
 }
 
 // A type as its users write it: "list", "pandas.DataFrame", "scipy.sparse.csr_matrix".
@@ -193,7 +194,7 @@ Storage check_storage(const py::array& x, const std::string& label, Role role, S
                       const std::string& parameter_label, bool uint16_is_bfloat16) {
   const py::dtype dtype = x.dtype();
   const Storages allowed = all_of(role, parameter);
-  const bool native = is_native(dtype) || dtype.byteorder() == '|';  // one byte has no order
+  const bool native = is_native(dtype);
   for (Storage storage : allowed) {
     if (!native) break;
     if (storage == Storage::bfloat16) {

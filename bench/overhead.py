@@ -79,7 +79,7 @@ def _torch(shapes: Sequence[tuple]):
 
 
 def lists(shapes: Sequence[tuple], seconds: float) -> dict[str, float]:
-    """us a step of the model, bound, of a dict, with fresh gradients, by torch; and the roofline."""
+    """us a step, bound, of a dict, with fresh gradients, by torch; and the roofline."""
     from fastoptim.bench.contenders import roofline
     from fastoptim.bench.timing import repeated, take_turns
 
@@ -87,7 +87,7 @@ def lists(shapes: Sequence[tuple], seconds: float) -> dict[str, float]:
     if importlib.util.find_spec("torch"):
         makers["torch fused"] = _torch
     n = sum(int(np.prod(shape)) for shape in shapes)
-    works = {"roof": roofline(n, "float32", 2)}
+    works = {"roofline": roofline(n, "float32", 2)}
     works |= {name: repeated(maker(shapes)) for name, maker in makers.items()}
     timings = take_turns(works, seconds=seconds)
     return {name: timings[name] / 1000 for name in works}
@@ -192,7 +192,7 @@ def scaling(n: int, threads: int, seconds: float) -> dict[str, float]:
     from fastoptim.bench.contenders import roofline
     from fastoptim.bench.timing import repeated, take_turns
 
-    works = {"step": repeated(_bound([(n,)])), "roof": roofline(n, "float32", 2)}
+    works = {"step": repeated(_bound([(n,)])), "roofline": roofline(n, "float32", 2)}
     turns = {}
     for name, work in works.items():
         for k in (1, threads):
@@ -269,7 +269,8 @@ def main() -> None:
         print(f"\n{title}: us a step")
         for name, value in us.items():
             print(f"  {name:<12}{value:>10.2f}"
-                  + (f"{value - us['roof']:>10.2f} over the roof" if name != "roof" else ""))
+                  + (f"{value - us['roofline']:>10.2f} over the roofline"
+                     if name != "roofline" else ""))
     for n in (1, 100):
         found[f"calls on {n}"] = us = small_calls(n, args.seconds)
         print(f"\none array of {n}: us a step: "
@@ -289,7 +290,7 @@ def main() -> None:
         found["threads"] = scaling(args.large, args.threads, args.seconds)
         print(f"{args.threads} threads at {report.size_text(args.large)}: the step is "
               f"{found['threads']['step']:.2f} times as fast as on one, the plain loop "
-              f"{found['threads']['roof']:.2f}")
+              f"{found['threads']['roofline']:.2f}")
     print("\nthe first steps of a process: us")
     found["first steps"] = {}
     for n in (10**3, 10**5, 10**7):

@@ -225,14 +225,14 @@ def main() -> None:
             continue
         for name in names:
             check(name, min(n, 1_000_003))
-        works = {"roof": contenders.roofline(n, "float32", 2)}
+        works = {"roofline": contenders.roofline(n, "float32", 2)}
         for name in names:
             step, _ = PEERS[name][1](*contenders.make_arrays(n, "float32"))
             works[name] = repeated(step)
         rows.append(report.Row("adam", "float32", n, take_turns(works, seconds=args.seconds)))
         print(f"{report.size_text(n)}: " + ", ".join(
             f"{name} {rows[-1].ns(name):.3f}" for name in works), flush=True)
-    print(tables(rows, ["roof", *names]))
+    print(tables(rows, ["roofline", *names]))
     if args.json:
         report.write_json(args.json, described, rows)
     if args.picture:

@@ -134,7 +134,7 @@ def test_shuffle_takes_a_dict():
     ([[np.arange(3), np.arange(3)]], TypeError,
      "array 0 must be an array, got a list of arrays: unpack it, as MiniBatches(*arrays)"),
     ([[1, 2, 3]], TypeError, "array 0 must be an array (NumPy, buffer protocol or DLPack), got "
-                             "list: call np.array on it first"),
+                             "list: np.array(...) makes one of numbers"),
 ])
 def test_refused_collections(arrays, error, message):
     with pytest.raises(error) as caught:

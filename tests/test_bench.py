@@ -37,7 +37,7 @@ def test_the_command_prints_tables_and_writes_json_and_a_picture(
     assert [(row["rule"], row["n"]) for row in content["rows"]] == [
         ("sgd", 1000), ("sgd", 2000), ("adam", 1000), ("adam", 2000)]
     for row in content["rows"]:
-        assert list(row["ns_per_element"]) == ["roof", "fastoptim", "in place", "one-liner"]
+        assert list(row["ns_per_element"]) == ["roofline", "fastoptim", "in place", "one-liner"]
         for ns in row["ns_per_element"].values():
             assert 0 < ns["q1"] <= ns["median"] <= ns["q3"] and ns["rounds"] >= MIN_ROUNDS
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
@@ -45,7 +45,8 @@ def test_the_command_prints_tables_and_writes_json_and_a_picture(
 
 def test_the_table_holds_80_columns_whatever_the_figures():
     rounds = {name: [x] * 7 for name, x in
-              (("roof", 1e8), ("fastoptim", 99e8), ("in place", 9999e8), ("one-liner", 99999e8))}
+              (("roofline", 1e8), ("fastoptim", 99e8), ("in place", 9999e8),
+               ("one-liner", 99999e8))}
     rows = [report.Row("adam", "float64", n, Timings(rounds)) for n in (10**8, 12_345_678)]
     assert max(map(len, report.table(rows).splitlines())) <= 80
 
@@ -87,19 +88,25 @@ def test_contenders_take_turns_after_a_warm_up(monkeypatch):
 @pytest.mark.parametrize("n", [0, 1, 17, 100_003])
 @pytest.mark.parametrize("n_states", range(4))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_roof_runs_at_every_size(dtype, n_states, n):
-    _core.Roofline(dtype, n_states, n).run(passes=3)
-    _core.Roofline(dtype, n_states, n, stagger=0, huge_pages=False).run(serial=True)
+@pytest.mark.parametrize("serial", [False, True])
+def test_the_roofline_is_a_pass_over_its_arrays(dtype, n_states, n, serial):
+    arrays = [np.full(n, k + 1.0, dtype) for k in range(2 + n_states)]
+    _core.roofline(arrays, passes=2, serial=serial)
+    for k, x in enumerate(arrays):
+        start, g = k + 1.0, 2.0
+        assert (x == (g if k == 1 else (start / 2 + g) / 2 + g)).all()
 
 
-def test_the_roof_refuses_what_it_cannot_place():
-    for arguments in (("float32", 4, 1), ("float32", -1, 1), ("float32", 0, -1)):
-        with pytest.raises(ValueError, match="a roof must have"):
-            _core.Roofline(*arguments)
-    with pytest.raises(ValueError, match="dtype must be float32 or float64, got int8"):
-        _core.Roofline("int8", 0, 1)
-    with pytest.raises(MemoryError):
-        _core.Roofline("float64", 2, np.iinfo(np.intp).max // 64)
+@pytest.mark.parametrize("arrays, error, match", [
+    ([np.ones(3)], ValueError, "arrays must be 2 to 5, got 1"),
+    ([np.ones(3)] * 6, ValueError, "arrays must be 2 to 5, got 6"),
+    ([np.ones(3, np.int8)] * 2, TypeError, "array 0 must have dtype float32 or float64"),
+    ([np.ones(3), np.ones(4)], ValueError, r"array 1 must have shape \(3,\), got \(4,\)"),
+    ([np.ones(3), np.ones(6)[::2]], ValueError, "array 1 must be contiguous"),
+])
+def test_the_roofline_refuses_other_arrays(arrays, error, match):
+    with pytest.raises(error, match=match):
+        _core.roofline(arrays)
 
 
 def test_header_names_the_machine_in_80_columns():
@@ -119,7 +126,7 @@ def test_the_storage_table(tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     row, = json.loads((tmp_path / "bench.json").read_text())["rows"]
-    assert list(row["ns_per_element"])[0] == "float32 roof" and len(row["ns_per_element"]) == 7
+    assert list(row["ns_per_element"])[0] == "float32 roofline" and len(row["ns_per_element"]) == 7
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr("fastoptim.bench.machine.available_memory", lambda: 10**6)
     assert cli.main(["bench", "--storage"]) == 1

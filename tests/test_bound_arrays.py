@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import fastoptim as fo
+from fastoptim import reference
 
-import reference
 from cases import DTYPES
 from refusal import refused
 

@@ -213,7 +213,7 @@ CALLS = {
     "permutation": "order[:]",
     "permutation at": "order[rows]",
     "permutation index": "order.index_of(rows)",
-    "roof": "roof.run()",
+    "roofline": "fo._core.roofline(streams)",
 }
 
 
@@ -230,7 +230,7 @@ batches = fo.MiniBatches(x, batch_size=5000)
 ahead = fo.MiniBatches(x, batch_size=5000, prefetch=2)
 order = fo.Permutation(300_000)
 rows = order[:]
-roof = fo._core.Roofline("float32", 2, 1_000_000)
+streams = [np.ones(1_000_000) for _ in range(4)]
 class Exported:
     def __dlpack__(self, **options):
         for _ in range(1000):  # where the interpreter takes turns

@@ -105,7 +105,7 @@ assert (averages == fo.ewma(x, beta=0.9, axis=0)).all()
     "step()", "fo.ewma(x, beta=0.9, axis=0)",
     "order[:]", "order.index_of(rows)", "table.index_of(few)",
     "opt._core.zero_states()", "opt.state_dict()", "opt.load_state_dict(saved)",
-    "next(iter(batches))", "next(iter(ahead))", "fo._core.shuffle([x.T], 0, in_place)",
+    "next(batches)", "next(ahead)", "fo._core.shuffle([x.T], ['x'], [0], in_place)",
 ))
 def test_no_allocation_that_fails_ends_the_process(interposed, work):
     interposed(f"""
@@ -117,8 +117,8 @@ table = fo.Permutation(60_000, seed=1)
 few = np.resize(table[:], 100_000)
 order = fo.Permutation(100_000, seed=1)
 rows, in_place = order[:], fo.Permutation(200_000)._core
-batches = fo.MiniBatches(x.T, batch_size=64, seed=1)
-ahead = fo.MiniBatches(x.T, batch_size=64, seed=1, prefetch=2)
+batches = iter(fo.MiniBatches(x.T, batch_size=64, seed=1))
+ahead = iter(fo.MiniBatches(x.T, batch_size=64, seed=1, prefetch=2))
 work = lambda: {work}
 work_is_a_step = {work == 'step()'}
 failed = 0

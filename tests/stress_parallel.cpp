@@ -146,7 +146,9 @@ struct Model {
 
   explicit Model(Index n) {
     for (int k = 0; k < kernels().n_rules; ++k)
-      if (std::string(kernels().rules[k].name) == "adam") rule = &kernels().rules[k];
+      if (const RuleFacts& facts = kernels().rules[k].facts;
+          std::string(facts.name) == "adam" && !facts.selected_by[0])
+        rule = &kernels().rules[k];
     Work work{{}, rule->sweep[0], 0, 2};
     for (int k = 0; k < 4; ++k) {
       arrays[k].resize(std::size_t(n));

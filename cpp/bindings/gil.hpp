@@ -4,8 +4,6 @@
 #include <pybind11/pybind11.h>
 #include <unistd.h>
 
-#include <cxxabi.h>
-
 namespace fastoptim {
 
 namespace py = pybind11;
@@ -18,15 +16,11 @@ namespace py = pybind11;
 // as a destructor, and frames further out hold references, which must not be dropped without the GIL.
 template <class F>
 decltype(auto) without_unwinding(const F& f) {
-#ifdef __GLIBCXX__
   try {
     return f();
-  } catch (abi::__forced_unwind&) {
+  } catch (...) {  // C throws nothing else
     for (;;) pause();
   }
-#else
-  return f();
-#endif
 }
 
 // RAII: releases the GIL; the destructor takes it back.

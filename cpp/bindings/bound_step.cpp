@@ -333,7 +333,8 @@ void BoundStep::restore(Index t, const py::sequence& rules, const py::sequence& 
   writing_ = true;  // for good, should a copy fail: until the next one that does not
   for (py::handle pair : copies) {
     const auto [to, from] = pair.cast<std::pair<py::array, py::array>>();
-    if (without_unwinding([&, t = to.ptr(), f = from.ptr()] { return copy(t, f); }) < 0) throw py::error_already_set();
+    const auto copy_pair = [copy, to = to.ptr(), from = from.ptr()] { return copy(to, from); };
+    if (without_unwinding(copy_pair) < 0) throw py::error_already_set();
   }
   writing_ = false;
   groups_ = std::move(groups);

@@ -4,29 +4,24 @@
 #include <pybind11/pybind11.h>
 #include <unistd.h>
 
-#include <cxxabi.h>
-
 namespace fastoptim {
 
 namespace py = pybind11;
 
 // f(), which may wait for the GIL and is no more than a call of C: nothing in it is destroyed.
 //
-// While the interpreter finalizes, taking the GIL back ends a daemon thread: CPython before 3.14 does
-// that with pthread_exit, which unwinds the stack. Here the thread stops for good instead, as
+// While the interpreter finalizes, taking the GIL back ends a daemon thread: CPython before 3.14
+// does that with pthread_exit, which unwinds the stack. Here the thread stops for good instead, as
 // CPython 3.14 does it: the unwinding would abort the process at the first noexcept function, such
-// as a destructor, and frames further out hold references, which must not be dropped without the GIL.
+// as a destructor, and frames further out hold references, which must not be dropped without the
+// GIL.
 template <class F>
 decltype(auto) without_unwinding(const F& f) {
-#ifdef __GLIBCXX__
   try {
     return f();
-  } catch (abi::__forced_unwind&) {
+  } catch (...) {  // C throws nothing else
     for (;;) pause();
   }
-#else
-  return f();
-#endif
 }
 
 // RAII: releases the GIL; the destructor takes it back.

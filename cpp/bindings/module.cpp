@@ -1,6 +1,8 @@
 // What Python sees of the core.
 #include <pybind11/stl.h>
 
+#include <cxxabi.h>
+
 #include <cstdlib>
 
 #include "../core/averages.hpp"

@@ -13,19 +13,19 @@ void set_num_threads(int n) noexcept;
 
 // How many forks lie between the process that loaded this code and the one that asks. Whatever a
 // thread may hold at a fork (a lock, a turn, a thread of its own) is kept with this number: where
-// the number has grown since, the holder does not exist in this process. Cheaper to ask than getpid.
+// the number has grown since, the holder does not exist in this process. Cheaper than getpid.
 unsigned forks() noexcept;
 
 // Threads do not survive a fork, and the children of one process together would start more than
 // there are processors. So a forked child runs serially, for good.
 inline bool forked() noexcept { return forks() > 0; }
 
-// How long threads stay awake after a job, for the next one: it covers the time between the steps of
-// a tight loop, and is over before others miss the processor.
+// How long threads stay awake after a job, for the next one: it covers the time between the steps
+// of a tight loop, and is over before others miss the processor.
 constexpr std::chrono::microseconds awake_for{20};
 
-// Waking threads that sleep takes longer than a job of medium size does. So they are left asleep for
-// one, unless such jobs follow each other at once.
+// Waking threads that sleep takes longer than a job of medium size does. So they are left asleep
+// for one, unless such jobs follow each other at once.
 class Pace {
  public:
   // Calls job(serial): whether a job of that size is better done by the calling thread alone, as is

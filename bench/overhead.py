@@ -9,15 +9,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from peers import LR, prepare
+from common import count, in_new_process, prepare
+from peers import LR
 
 MODEL = [(784, 128), (128,), (128, 64), (64,), (64, 10), (10,)]
 HUNDRED = [(100,)] * 100
@@ -231,28 +230,22 @@ print((time.perf_counter_ns() - start) / 1e6)
 """
 
 
-def _in_new_process(code: str, *arguments: object) -> list[float]:
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True,
-                          capture_output=True, text=True)
-    return [float(word) for word in done.stdout.split()]
-
-
 def first_steps(n: int) -> list[float]:
     """us of the first three steps of a process; medians."""
     return [median(times) for times in
-            zip(*(_in_new_process(_FIRST_STEPS, n) for _ in range(ROUNDS)))]
+            zip(*(in_new_process(_FIRST_STEPS, n) for _ in range(ROUNDS)))]
 
 
 def import_time() -> float:
     """ms that the import takes after NumPy's; median. The first import fills the file cache."""
-    return median([_in_new_process(_IMPORT)[0] for _ in range(ROUNDS + 1)][1:])
+    return median([in_new_process(_IMPORT)[0] for _ in range(ROUNDS + 1)][1:])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5.0, help="for each comparison")
-    parser.add_argument("--large", type=lambda text: int(float(text)), default=10**8,
+    parser.add_argument("--large", type=count, default=10**8,
                         help="elements for the scaling by threads (default: 1e8)")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

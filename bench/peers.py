@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
-import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from common import count, prepare
 
 LR, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
 CHECK_STEPS = 3
@@ -146,19 +145,6 @@ PEERS = {  # name -> (the modules that must be installed, maker)
 }
 
 
-def prepare(threads: int) -> None:
-    """Gives every library so many threads; to be called before any of them is imported."""
-    if hasattr(os, "sched_setaffinity"):  # the one thing that all of them go by
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    os.environ.update(
-        OMP_NUM_THREADS=str(threads), FASTOPTIM_NUM_THREADS=str(threads),
-        JAX_PLATFORMS="cpu", THP_MEM_ALLOC_ENABLE="1",  # torch: huge pages, as NumPy has
-        DS_SKIP_CUDA_CHECK="1",
-    )
-    # deepspeed looks for ninja there
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-
-
 def versions(names: Sequence[str]) -> dict[str, str]:
     modules = dict.fromkeys(module for name in names for module in PEERS[name][0])
     return {name: importlib.import_module(name).__version__ for name in modules}
@@ -198,7 +184,7 @@ def tables(rows: list, names: Sequence[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=lambda text: int(float(text)), nargs="+", default=SIZES)
+    parser.add_argument("--sizes", type=count, nargs="+", default=SIZES)
     parser.add_argument("--without", nargs="+", default=[], choices=list(PEERS)[1:])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each size")

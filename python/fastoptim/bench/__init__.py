@@ -67,7 +67,7 @@ def run(
             report.write_json(json, described, rows)
             print(f"wrote {json}")
         if rows and picture is not None:
-            report.draw(picture, described, rows, "One optimizer step in memory")
+            report.draw(picture, described, rows, report.TITLE)
             print(f"wrote {picture}")
     if not rows:
         raise ValueError("sizes must fit into the memory that is free, and none did")

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import fastoptim as fo
+from fastoptim import plotting
 
 from . import contenders, machine
 from .report import Row, figure_text, size_text, write_json
 from .timing import repeated, take_turns
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROOFLINE = "float32 roofline"
 # name -> parameters, gradients, state_dtype
@@ -111,23 +116,24 @@ def table(row: Row) -> str:
 
 def draw(path: Path, described: dict, row: Row) -> None:
     """A bar for each combination: time an element; a PNG."""
-    from matplotlib.figure import Figure  # wanted here only; needs no display
+    plotting.save(lambda: _figure(described, row), path)
 
-    names = list(COMBINATIONS)
-    fig = Figure(figsize=(8.4, 3.6), dpi=140, layout="constrained")
-    fig.suptitle(f"A step of Adam on {size_text(row.n)} elements", x=0.012, ha="left",
-                 fontweight="bold")
+
+def _figure(described: dict, row: Row) -> Figure:
+    names = [name for name in COMBINATIONS if name in row.timings.rounds]
+    fig = plotting.figure(width=8.4, height=3.6,
+                          title=f"A step of Adam on {size_text(row.n)} elements")
     panel = fig.subplots()
-    panel.barh(names, [row.ns(name) for name in names], color="#D55E00", height=0.6)
-    panel.axvline(row.ns(ROOFLINE), color="#222222", linestyle="--", label="roofline of float32")
+    panel.barh(names, [row.ns(name) for name in names], color=plotting.OURS, height=0.6)
+    panel.axvline(row.ns(ROOFLINE), color=plotting.BLACK, linestyle="--",
+                  label="roofline of float32")
     for name in names:
         panel.annotate(f"  {bytes_moved(name):.0f} bytes", (0, name), va="center", fontsize=8,
                        color="white")
     panel.invert_yaxis()
     panel.set_xlabel("ns an element")
     panel.margins(x=0.12)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(frameon=False, fontsize=8)
-    fig.supxlabel(f"{machine.threads_text(described)}, {described['isa']}, {described['cpu']}",
-                  fontsize=8, color="#666666")
-    fig.savefig(path, metadata={"Software": None})
+    plotting.bars_only(panel, axis="x")
+    fig.legend(loc="outside upper right", fontsize=8)
+    plotting.footnote(fig, machine.footnote(described))
+    return fig

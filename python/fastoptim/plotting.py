@@ -1,11 +1,18 @@
-"""One look for every picture: sizes, fonts, and a colour for each method."""
+"""The style of every picture of the demo and the benchmarks: sizes, fonts, palette, PNG files.
+
+Imports matplotlib only when something is drawn.
+"""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLACK, ORANGE, SKY, GREEN = "#222222", "#E69F00", "#56B4E9", "#009E73"
@@ -13,11 +20,13 @@ BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#9A9A9A"
 
 BATCH, STOCHASTIC, MINI_BATCH = BLACK, ORANGE, BLUE
 MOMENTUM, RMSPROP, ADAM = GREEN, PURPLE, VERMILION
+OURS = VERMILION  # fastoptim among the contenders of a benchmark; the others get OTHERS in turn
+OTHERS = (BLUE, GREEN, PURPLE, ORANGE, SKY, GREY, "#6A3D9A")
 
 WIDTH = 9.6  # inches; at DPI dots each, twice the width of a column of text
 DPI = 140
 
-TIMED = "timed"  # the gid of a line whose x is a time, and another in each run
+TIMED = "timed"  # the gid of a line whose x values are times, which differ from run to run
 
 _STYLE = {
     "font.size": 10,
@@ -41,18 +50,33 @@ _STYLE = {
 }
 
 
-def figure(*, height: float, title: str) -> Figure:
-    """An empty figure `height` inches high.
+def figure(*, height: float, title: str, width: float = WIDTH) -> Figure:
+    """Return an empty figure of this size in inches.
 
-    A bare Figure, not pyplot's: it needs no display and leaves no global state.
+    It is a bare Figure, not one of pyplot's: it needs no display and leaves no global state.
     """
-    fig = Figure(figsize=(WIDTH, height), dpi=DPI)
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(width, height), dpi=DPI)
     fig.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
     return fig
 
 
+def footnote(fig: Figure, text: str) -> None:
+    """Write small grey text below a figure, as the machine that it was measured on."""
+    fig.supxlabel(text, fontsize=8, color="#666666")
+
+
+def bars_only(panel: Axes, *, axis: str) -> None:
+    """Keep the grid lines of the axis that bars are measured along, and no others."""
+    panel.grid(False)
+    panel.grid(axis=axis)
+
+
 def save(draw: Callable[[], Figure], path: Path) -> None:
-    """Draw a figure in this style and write it as a PNG that holds its `facts` as text."""
+    """Call `draw` in this style and write its figure as a PNG that holds its `facts` as text."""
+    import matplotlib
+
     with matplotlib.rc_context(_STYLE):
         fig = draw()
         # No other metadata: the same figure gives the same bytes.
@@ -63,11 +87,11 @@ def save(draw: Callable[[], Figure], path: Path) -> None:
 FACTS = "fastoptim"  # the keyword of a PNG's text
 
 
-def facts(fig: Figure) -> dict:
-    """What a figure says and shows: its texts, and points 0, 1, 2, 4, 8, ... of every line.
+def facts(fig: Figure) -> dict[str, Any]:
+    """Return what a figure shows: its texts, and points 0, 1, 2, 4, 8, ... of every line.
 
-    By them a test knows whether a committed picture is what the code draws. The points of a longer
-    training begin with those of a shorter one.
+    A test compares them with those of the committed picture, to find out whether the code still
+    draws it. The points of a longer training begin with those of a shorter one.
     """
     texts, lines = [fig.get_suptitle()], []
     for axes in fig.axes:

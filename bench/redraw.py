@@ -36,7 +36,7 @@ def draw_epoch(source, picture):
 def draw_shuffle(source, picture):
     content = json.loads(source.read_text())
     table = {(cell["row"], cell["batch"]): cell["seconds"] for cell in content["epochs"]}
-    shuffle.draw(picture, content["machine"], table, content["mib"])
+    shuffle.draw(picture, table, content["mib"])
 
 
 PICTURES = {"bench": draw_bench, "peers": draw_peers, "storage": draw_storage,

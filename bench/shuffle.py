@@ -129,12 +129,12 @@ def write_json(path, described, table, mib):
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def draw(path, described, table, mib):
+def draw(path, table, mib):
     """A panel for each size of row, a group of bars for each batch size."""
-    plotting.save(lambda: _figure(described, table, mib), path)
+    plotting.save(lambda: _figure(table, mib), path)
 
 
-def _figure(described, table, mib):
+def _figure(table, mib):
     names = list(next(iter(table.values())))
     fig = plotting.figure(height=4.0, title="A whole epoch of shuffled mini-batches of (X, Y)")
     panels = fig.subplots(1, len(ROWS), sharey=True)
@@ -150,9 +150,8 @@ def _figure(described, table, mib):
         panel.set_title(f"rows of {row}")
         plotting.bars_only(panel, axis="y")
     panels[0].set_ylabel("ns a row, order included")
-    plotting.footnote(fig, machine.footnote(described))
     handles, labels = panels[0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper left", ncols=len(names))
+    fig.legend(handles, labels, loc="outside lower center", ncols=len(names))
     return fig
 
 
@@ -235,7 +234,7 @@ def main():
     if args.json:
         write_json(args.json, described, table, args.mib)
     if args.picture:
-        draw(args.picture, described, table, args.mib)
+        draw(args.picture, table, args.mib)
 
 
 if __name__ == "__main__":

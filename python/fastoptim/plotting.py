@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -28,7 +30,7 @@ DPI = 140
 
 TIMED = "timed"  # the gid of a line whose x values are times, which differ from run to run
 
-_STYLE = {
+_STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
@@ -93,13 +95,16 @@ def facts(fig: Figure) -> dict[str, Any]:
     A test compares them with those of the committed picture, to find out whether the code still
     draws it. The points of a longer training begin with those of a shorter one.
     """
-    texts, lines = [fig.get_suptitle()], []
+    texts: list[str] = [fig.get_suptitle()]
+    lines: list[list[list[float]]] = []
     for axes in fig.axes:
         texts += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
         texts += [text.get_text() for text in axes.texts]
         for line in axes.lines:
-            texts.append(line.get_label() if not line.get_label().startswith("_") else "")
-            points = line.get_xydata()[:, 1:] if line.get_gid() == TIMED else line.get_xydata()
+            label = str(line.get_label())
+            texts.append(label if not label.startswith("_") else "")
+            points = np.asarray(line.get_xydata())
+            points = points[:, 1:] if line.get_gid() == TIMED else points
             shown = [0] + [1 << k for k in range((len(points) - 1).bit_length())]
             lines.append([[float(f"{value:.5g}") for value in points[i]]
                           for i in shown if i < len(points)])

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fastoptim as fo
+
+if TYPE_CHECKING:
+    from .report import Row
 
 __all__ = ["QUICK_SIZES", "RULES", "SIZES", "run"]
 
@@ -73,7 +77,7 @@ def run(
         raise ValueError("sizes must fit into the memory that is free, and none did")
 
 
-def _measure(rows: list, sizes: Sequence[int], rules: Sequence[str], dtype: str,
+def _measure(rows: list[Row], sizes: Sequence[int], rules: Sequence[str], dtype: str,
              seconds: float) -> None:
     """Adds a row for each rule and size, and prints each rule's table, however it ends."""
     from tqdm import tqdm

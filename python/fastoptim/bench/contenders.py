@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 import fastoptim as fo
@@ -19,7 +21,8 @@ LARGE = 10_000_000
 def make_arrays(n: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     """A parameter and a gradient, every page touched; no values that lead to denormals."""
     rng = np.random.default_rng(0)
-    return tuple(np.resize(rng.standard_normal(65_536).astype(dtype), n) for _ in range(2))
+    p, g = (np.resize(rng.standard_normal(65_536).astype(dtype), n) for _ in range(2))
+    return p, g
 
 
 def fastoptim(rule: str, p: np.ndarray, g: np.ndarray) -> Step:
@@ -27,7 +30,7 @@ def fastoptim(rule: str, p: np.ndarray, g: np.ndarray) -> Step:
     return RULES[rule](p, grads=g, lr=LR).step
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[[str, np.ndarray, np.ndarray], Step]] = {
     "fastoptim": fastoptim,
     "in place": lambda rule, p, g: IN_PLACE[rule](p, g),
     "one-liner": lambda rule, p, g: ONE_LINER[rule](p, g),
@@ -76,7 +79,8 @@ def bytes_moved(rule: str, dtype: str) -> int:
     return (3 + 2 * N_STATES[rule]) * np.dtype(dtype).itemsize
 
 
-def result(maker, rule: str, n: int, dtype: str, steps: int = 3) -> np.ndarray:
+def result(maker: Callable[[str, np.ndarray, np.ndarray], Step], rule: str, n: int, dtype: str,
+           steps: int = 3) -> np.ndarray:
     """The parameter after so many steps."""
     p, g = make_arrays(n, dtype)
     step = maker(rule, p, g)

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def _caches() -> dict[str, str]:
     return caches
 
 
-def describe() -> dict:
+def describe() -> dict[str, Any]:
     """The machine and the build, as a dict for JSON."""
     info = fo.build_info()
     return {
@@ -87,16 +88,16 @@ def plural(count: int, thing: str) -> str:
     return f"{count} {thing}" + "s" * (count != 1)
 
 
-def threads_text(machine: dict) -> str:
+def threads_text(machine: dict[str, Any]) -> str:
     return plural(machine["threads"], "thread")
 
 
-def footnote(machine: dict) -> str:
+def footnote(machine: dict[str, Any]) -> str:
     """The machine in one line, for a picture."""
     return f"{threads_text(machine)}, {machine['isa']}, {machine['cpu']}"
 
 
-def header(machine: dict) -> str:
+def header(machine: dict[str, Any]) -> str:
     """The machine in a few lines, for a terminal."""
     memory = machine["memory"]
     caches = ", ".join(f"{name} {size}" for name, size in machine["caches"].items())

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastoptim import plotting
 
@@ -34,7 +34,7 @@ class Row:
         """Nanoseconds an element."""
         return self.timings[name] / self.n
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return {"rule": self.rule, "dtype": self.dtype, "n": self.n,
                 "ns_per_element": self.timings.as_dict(per=self.n)}
 
@@ -69,13 +69,13 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def write_json(path: Path, machine: dict, rows: Sequence[Row]) -> None:
+def write_json(path: Path, machine: dict[str, Any], rows: Sequence[Row]) -> None:
     """Writes the machine and every row."""
     content = {"machine": machine, "rows": [row.as_dict() for row in rows]}
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def read_json(path: Path) -> tuple[dict, list[Row]]:
+def read_json(path: Path) -> tuple[dict[str, Any], list[Row]]:
     """What write_json wrote, each row with one round: that of the medians."""
     content = json.loads(path.read_text())
     rows = []
@@ -85,12 +85,12 @@ def read_json(path: Path) -> tuple[dict, list[Row]]:
     return content["machine"], rows
 
 
-def draw(path: Path, machine: dict, rows: Sequence[Row], title: str) -> None:
+def draw(path: Path, machine: dict[str, Any], rows: Sequence[Row], title: str) -> None:
     """Nanoseconds an element against elements, log-log, a panel for each rule; a PNG."""
     plotting.save(lambda: _figure(machine, rows, title), path)
 
 
-def _figure(machine: dict, rows: Sequence[Row], title: str) -> Figure:
+def _figure(machine: dict[str, Any], rows: Sequence[Row], title: str) -> Figure:
     rules = list(dict.fromkeys(row.rule for row in rows))
     columns = min(len(rules), 2)
     lines = -(-len(rules) // columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from fastoptim import plotting
 
 from . import contenders, machine
 from .report import Row, figure_text, size_text, write_json
-from .timing import repeated, take_turns
+from .timing import Interrupted, Timings, repeated, take_turns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,10 +79,11 @@ def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
     print(machine.header(described))
     works = {ROOFLINE: contenders.roofline(n, "float32", 2)}
     works |= {name: repeated(make_step(name, n)) for name in COMBINATIONS}
-    interrupt = None
+    interrupt: Interrupted | None = None
+    timings: Timings | None
     try:
         timings = take_turns(works, seconds=seconds)
-    except KeyboardInterrupt as error:
+    except Interrupted as error:
         interrupt, timings = error, error.timings
     if timings is not None:
         row = Row("adam", "storage", n, timings)
@@ -114,12 +115,12 @@ def table(row: Row) -> str:
     return "\n".join(lines)
 
 
-def draw(path: Path, described: dict, row: Row) -> None:
+def draw(path: Path, described: dict[str, Any], row: Row) -> None:
     """A bar for each combination: time an element; a PNG."""
     plotting.save(lambda: _figure(described, row), path)
 
 
-def _figure(described: dict, row: Row) -> Figure:
+def _figure(described: dict[str, Any], row: Row) -> Figure:
     names = [name for name in COMBINATIONS if name in row.timings.rounds]
     fig = plotting.figure(width=8.4, height=3.6,
                           title=f"A step of Adam on {size_text(row.n)} elements")

@@ -51,6 +51,14 @@ def _calls_per_sample(work: Work) -> tuple[int, float]:
     return times, taken
 
 
+class Interrupted(KeyboardInterrupt):
+    """A KeyboardInterrupt that carries what was measured before it."""
+
+    def __init__(self, timings: Timings | None) -> None:
+        super().__init__()
+        self.timings = timings  # None if fewer than two rounds were done
+
+
 @dataclass(frozen=True)
 class Timings:
     """Nanoseconds a call: for each contender, one figure a round."""
@@ -65,7 +73,7 @@ class Timings:
         pairs = zip(self.rounds[name], self.rounds[to], strict=True)
         return median(a / b for a, b in pairs)
 
-    def as_dict(self, per: float = 1.0) -> dict[str, dict]:
+    def as_dict(self, per: float = 1.0) -> dict[str, dict[str, float]]:
         """For JSON: median, quartiles and number of rounds, each figure divided by `per`."""
         return {
             name: dict(zip(("q1", "median", "q3"), (x / per for x in quantiles(values, n=4)),
@@ -83,8 +91,7 @@ def take_turns(
     """Time every contender in turn, for about so many seconds, but MIN_ROUNDS at least.
 
     `tick` is told what share of the rounds has passed since it was last called. A
-    KeyboardInterrupt carries the Timings of the whole rounds before it as `timings`, None if they
-    are fewer than two.
+    KeyboardInterrupt becomes an Interrupted, with the Timings of the whole rounds before it.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -107,8 +114,7 @@ def take_turns(
     except KeyboardInterrupt as interrupt:
         whole = min(map(len, rounds.values()), default=0)
         done = {name: values[:whole] for name, values in rounds.items()}
-        interrupt.timings = Timings(done) if whole > 1 else None
-        raise
+        raise Interrupted(Timings(done) if whole > 1 else None) from interrupt
     finally:
         if was_enabled:
             gc.enable()

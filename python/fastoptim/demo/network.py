@@ -10,12 +10,17 @@ steps between the gradients of larger ones.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 Arrays = dict[str, np.ndarray]
 
 
-def init(*sizes: int, seed: int = 0, dtype=np.float32) -> Arrays:
+def init(*sizes: int, seed: int = 0, dtype: DTypeLike = np.float32) -> Arrays:
     """Random weights and zero biases for layers of these sizes, the input's first.
 
     ``init(64, 128, 10)`` returns ``{"W1", "b1", "W2", "b2"}``.
@@ -26,7 +31,7 @@ def init(*sizes: int, seed: int = 0, dtype=np.float32) -> Arrays:
     He et al., "Delving Deep into Rectifiers", 2015.
     """
     rng = np.random.default_rng(seed)
-    params = {}
+    params: Arrays = {}
     for layer, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:]), 1):
         w = rng.standard_normal((fan_in, fan_out)) * np.sqrt(2 / fan_in)
         params[f"W{layer}"] = w.astype(dtype)

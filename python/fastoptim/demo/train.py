@@ -42,7 +42,7 @@ class Method:
 
     name: str
     batch_size: int | None
-    optimizer: Callable
+    optimizer: Callable[[network.Arrays, network.Arrays, int], fo.Optimizer]
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Result:
         return len(self.epoch_costs) - 1
 
 
-def _decaying(lr: float, steps_per_epoch: int):
+def _decaying(lr: float, steps_per_epoch: int) -> fo.schedules.inverse_time:
     return fo.schedules.inverse_time(lr, decay_rate=0.2, steps_per_epoch=steps_per_epoch)
 
 
@@ -98,9 +98,9 @@ def load_digits() -> Data:
     x, digit = sklearn.datasets.load_digits(return_X_y=True)
     x = (x / 16).astype(np.float32)
     y = np.eye(10, dtype=np.float32)[digit]
-    x_train, x_test, y_train, y_test = train_test_split(
+    x_train, x_test, y_train, y_test = map(np.asarray, train_test_split(
         x, y, train_size=1344, stratify=digit, random_state=0
-    )
+    ))
     return Data(x_train, y_train, x_test, y_test)
 
 

@@ -1,5 +1,8 @@
 """How the size of a batch and the rule of the step shape the way down."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -60,7 +63,7 @@ def _log_spaced(n: int) -> np.ndarray:
 CURVATURE = np.array([1.0, 25.0])
 START = np.array([-9.0, 2.2])
 LOW = 0.01
-RULES = (
+RULES: tuple[tuple[str, str, Callable[..., fo.Optimizer], dict[str, Any]], ...] = (
     ("Gradient descent", plotting.BATCH, fo.SGD, {"lr": 0.072}),
     ("Momentum", plotting.MOMENTUM, fo.Momentum, {"lr": 0.18, "beta": 0.75}),
     ("RMSProp", plotting.RMSPROP, fo.RMSProp, {"lr": 0.4, "beta": 0.95}),
@@ -93,7 +96,7 @@ def bowl() -> Figure:
     return fig
 
 
-def descend(rule, options: dict) -> np.ndarray:
+def descend(rule: Callable[..., fo.Optimizer], options: dict[str, Any]) -> np.ndarray:
     """The points (steps + 1, 2) that an optimizer visits until J is low, at most 200 steps."""
     point = START.copy()
     optimizer = rule(point, **options)

@@ -1,5 +1,7 @@
 """Learning rates over time, and what a decaying one is good for."""
 
+from collections.abc import Callable
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -54,7 +56,8 @@ def settling(*, seed: int = 0) -> Figure:
     def excess(weights: np.ndarray) -> np.ndarray:
         """J(w) - J(best), for weights along the last axis."""
         away = weights - best
-        return np.einsum("...i,ij,...j->...", away, hessian, away) / 2
+        heights: np.ndarray = np.einsum("...i,ij,...j->...", away, hessian, away) / 2
+        return heights
 
     fig = plotting.figure(height=4.4, title="A decaying rate settles where a constant one wanders")
     *planes, distance = fig.subplots(1, 3, width_ratios=(1, 1, 1.35))
@@ -62,7 +65,7 @@ def settling(*, seed: int = 0) -> Figure:
     planes[1].tick_params(labelleft=False)
     w0, w1 = np.meshgrid(np.linspace(-0.24, 0.24, 80), np.linspace(-0.05, 1.2, 80))
     bowl = excess(np.stack([w0, w1], axis=-1))
-    runs = (
+    runs: tuple[tuple[str, str, float | Callable[[int], float]], ...] = (
         (f"constant rate, {RATE}", plotting.SKY, RATE),
         (f"decaying rate, {RATE} / (1 + epoch)", plotting.BLUE, decaying),
     )
@@ -92,7 +95,8 @@ def _regression() -> tuple[np.ndarray, np.ndarray]:
     return np.column_stack([np.ones(len(z) - 1), z[:-1]]), z[1:].copy()
 
 
-def _path(x: np.ndarray, y: np.ndarray, lr, *, seed: int) -> np.ndarray:
+def _path(x: np.ndarray, y: np.ndarray, lr: float | Callable[[int], float], *,
+          seed: int) -> np.ndarray:
     """The weights that mini-batch descent on the squared error visits, from zero on."""
     weights = np.zeros(2)
     optimizer = fo.SGD(weights, lr=lr)

@@ -1,5 +1,7 @@
 """Exponentially weighted moving averages of a real series: Seattle's temperatures."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import ConciseDateFormatter, MonthLocator
@@ -56,7 +58,7 @@ def bias_correction() -> Figure:
     return fig
 
 
-def _plot_days(axes: Axes, day: np.ndarray, celsius: np.ndarray, *, months) -> None:
+def _plot_days(axes: Axes, day: np.ndarray, celsius: np.ndarray, *, months: Iterable[int]) -> None:
     axes.plot(day, celsius, ".", color=plotting.GREY, ms=4, mew=0, label="highest of the day")
     axes.set(ylabel="temperature in Seattle (\N{DEGREE SIGN}C)", xlabel="day")
     axes.margins(x=0.015)

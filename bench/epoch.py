@@ -1,18 +1,17 @@
 """One epoch of training, end to end: ``python bench/epoch.py``.
 
 A 784-128-64-10 network with ReLU and softmax, Adam, batches of 64 out of 60 000 rows, float32.
-The rows are made up from a seed: ten patterns of pixels, each row one of them under noise, as
-large and as many as MNIST's. Side by side, with the same initial weights and the same batches:
+The rows are synthetic: ten patterns of pixels, each row one of them with noise, in the size and
+number of MNIST's. The contenders have the same initial weights and the same batches:
 
-    NumPy one-liner  fancy indexing, gradients, Adam as one writes it down
-    NumPy in place   the same, but for Adam with every buffer allocated beforehand
+    NumPy one-liner  fancy indexing, gradients, Adam in one-line expressions
+    NumPy in place   the same, but with preallocated buffers in Adam
     NumPy+fastoptim  the same gradients, MiniBatches, Adam with bound gradients
     torch            eager, index_select, fused Adam
     torch DataLoader eager, DataLoader with a BatchSampler, fused Adam
 
-Each trains for one epoch from the start in every round, and they take turns. The losses must
-agree: exactly where the gradients are the same code, within 0.2 % to torch, which sums in
-another order.
+In every round each trains for one epoch from the start; they take turns. The losses must agree:
+exactly where the gradients are the same code, within 0.2 % with torch, which sums in another order.
 """
 
 from __future__ import annotations
@@ -154,7 +153,7 @@ CONTENDERS = {
 
 
 def epoch(made: Made) -> tuple[list[float], float]:
-    """Seconds in each of PARTS, and the mean of the losses."""
+    """Runs an epoch; returns the seconds in each of PARTS and the mean loss."""
     batches, loss, step = made
     clock = time.perf_counter_ns
     seconds, total, count = [0, 0, 0], 0.0, 0
@@ -175,7 +174,7 @@ def epoch(made: Made) -> tuple[list[float], float]:
 
 
 def check(losses: dict[str, float]) -> None:
-    """AssertionError unless all have learnt the same."""
+    """Raises AssertionError unless all losses agree."""
     ours = losses["NumPy+fastoptim"]
     for name, loss in losses.items():
         allowed = TOLERANCE * ours if name.startswith("torch") else 0.0
@@ -236,11 +235,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--blas-threads", type=int,
-                        help="of NumPy's matrix products (default: as many as --threads)")
+                        help="of NumPy's matrix products (default: --threads)")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
-    prepare(args.threads)  # too late for NumPy's matrix products, whose threads have started
+    prepare(args.threads)  # without effect on NumPy's matrix products, whose threads exist
     from threadpoolctl import threadpool_limits
 
     import fastoptim as fo
@@ -253,7 +252,7 @@ def main() -> None:
              if not name.startswith("torch") or importlib.util.find_spec("torch")]
     described = machine.describe()
     print(machine.header(described))
-    print(f"{args.rows:,} made-up rows, batches of {BATCH}, medians of {args.rounds} rounds; "
+    print(f"{args.rows:,} synthetic rows, batches of {BATCH}, medians of {args.rounds} rounds; "
           f"matrix products on {blas_threads}")
     x, y = make_data(args.rows)
     order = np.concatenate(list(fo.MiniBatches(np.arange(args.rows), batch_size=BATCH, seed=0)))
@@ -272,7 +271,7 @@ def main() -> None:
         gc.collect()
     results = {}
     for name in names:
-        # The parts of the round that took the median time, so that they sum up to it.
+        # The parts of the round with the median total, so that they add up to it.
         middle = sorted(rounds[name], key=sum)[len(rounds[name]) // 2]
         results[name] = dict(zip(PARTS, middle)) | {
             "total": median(map(sum, rounds[name])) if args.rounds % 2 else sum(middle),

@@ -1,7 +1,7 @@
-"""Where the roofline's arrays lie best: ``python bench/placement.py``.
+"""The best placement of the roofline's arrays: ``python bench/placement.py``.
 
-Measures the plain loop of cpp/kernels/roofline.hpp on arrays that begin at different distances from
-the start of a page, on huge pages and on small ones.
+Measures the loop of cpp/kernels/roofline.hpp on arrays that begin at different offsets within a
+page (4K aliasing), on huge pages and on small ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the pool of threads costs: ``python bench/pool.py``.
+"""The cost of the thread pool: ``python bench/pool.py``.
 
-A step on few threads where more were set before, beside a process that never had more; and the
-allocations of anyone in the process during 100 threaded steps.
+Times a step on few threads after more had been set, beside a process that never had more; and
+counts all allocations in the process during 100 threaded steps.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ print(allocations() - before)
 
 
 def step_time(before: int, threads: int, n: int, seconds: float) -> float:
-    """us of a step on `threads`, once `before` were set; 0: never more."""
+    """us a step on `threads` after `before` had been set; 0: never more."""
     return in_new_process(_STEPS, before, threads, n, seconds)[0]
 
 
 def allocations(threads: int, n: int) -> int | None:
-    """malloc and its kin, called in 100 steps; None where they cannot be counted."""
+    """Calls of malloc and the like in 100 steps; None where they cannot be counted."""
     compiler = shutil.which("c++") or shutil.which("g++")
     if compiler is None or platform.libc_ver()[0] != "glibc":
         return None
@@ -86,7 +86,7 @@ def main() -> None:
 
     numbers = (0, 16, 64, 256)
     found: dict[int, list[float]] = {before: [] for before in numbers}
-    for _ in range(args.rounds):  # in turns, so that all meet the same weather
+    for _ in range(args.rounds):  # in turns, so that other load affects all alike
         for before in numbers:
             found[before].append(step_time(before, args.threads, args.elements, args.seconds))
     print(f"Adam, float32, {args.elements} elements, {args.threads} threads: us a step")

@@ -1,11 +1,11 @@
-"""An epoch of shuffled mini-batches, side by side with NumPy and torch.
+"""An epoch of shuffled mini-batches, beside NumPy and torch.
 
     python bench/shuffle.py [--mib 128] [--repeats 3] [--json FILE] [--picture FILE]
 
-Each figure is the best of interleaved repeats: every way once, then every way again. An epoch is
-its order and every batch of (X, Y); X does not fit in the caches, Y is an int64 label a row. The
-DataLoader's batches after the first are timed for a second and scaled up to the epoch, as they
-would take minutes. torch is left out if it is not installed.
+Each time is the best of interleaved repeats: every method once, then every method again. An epoch
+comprises its order and every batch of (X, Y); X does not fit in the caches, Y is an int64 label a
+row. The DataLoader's batches after the first are timed for a second and extrapolated to the epoch,
+which would take minutes. torch is skipped if it is not installed.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def numpy_take(X, Y, size, epoch):
     x, y = np.empty((size, X.shape[1]), X.dtype), np.empty(size, Y.dtype)
     for k in range(0, len(X), size):
         rows = order[k : k + size]
-        # mode: with the default, NumPy would copy through a buffer.
+        # With the default mode, NumPy would copy through a buffer.
         np.take(X, rows, 0, out=x[: len(rows)], mode="clip")
         np.take(Y, rows, 0, out=y[: len(rows)], mode="clip")
 
@@ -156,7 +156,7 @@ def _figure(table, mib):
 
 
 def index_rate(repeats):
-    """ns an index of n = 10**8 on one thread, in blocks."""
+    """ns an index, n = 10**8, on one thread, in blocks of 65536."""
     threads = fo.get_num_threads()
     fo.set_num_threads(1)
     p, total = fo.Permutation(10**8), 20_000_000
@@ -171,7 +171,7 @@ def index_rate(repeats):
 
 
 def first_batch(repeats):
-    """Seconds to the first batch of 512 of 10**8 rows."""
+    """Seconds to the first batch of 512 of 10**8 rows: ours, NumPy's."""
     X = np.ones(10**8, np.float32)
     ours = theirs = float("inf")
     for _ in range(repeats):
@@ -206,7 +206,7 @@ print(peak() - before)
 
 
 def memory(n, way):
-    """KiB by which an epoch raises the peak of a process that already made small batches."""
+    """KiB by which an epoch raises the peak memory of a process that has made small batches."""
     return in_new_process(MEMORY, n, way)[0]
 
 

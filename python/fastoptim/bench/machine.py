@@ -29,7 +29,7 @@ def _memory(kind: str, path: str = "/proc/meminfo") -> int | None:
 
 
 def available_memory() -> int:
-    """Bytes that arrays may take; 4 GiB where the system does not say."""
+    """Bytes of free memory; 4 GiB where the system does not say."""
     return _memory("MemAvailable") or 4 << 30
 
 

@@ -1,8 +1,8 @@
-"""The rules in NumPy, twice: with every buffer allocated beforehand, and as one writes it down.
+"""The rules in NumPy, in two versions: with preallocated buffers, and as one-line expressions.
 
-For timing: fastoptim.reference is the definition, and contenders.check holds these to its bytes.
-Each is the fastest that we know with that result: it takes no new array for the parameter, and the
-coefficients are folded as there, which spares several passes over memory.
+For timing only: fastoptim.reference is the definition, and contenders.check compares the bytes.
+Each is the fastest known version with that result: it writes the parameter in place, and folds the
+coefficients as the reference does, which saves several passes over memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Step = Callable[[], object]
 
 
 def _zeros(p: np.ndarray, count: int) -> list[np.ndarray]:
-    """Arrays like p whose pages exist: np.zeros would leave that to the first step."""
+    """Zeroed arrays like p whose pages are mapped: np.zeros would leave that to the first step."""
     return [np.full_like(p, 0) for _ in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""Rows of figures as a table for a terminal, as JSON, and as a picture."""
+"""Measured rows as a table for a terminal, as JSON, and as a picture."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def size_text(n: int) -> str:
 
 
 def figure_text(x: float) -> str:
-    """Three digits that count, and no exponent."""
+    """About three significant digits, without an exponent."""
     return f"{x:.3f}" if x < 10 else f"{x:.1f}" if x < 1000 else f"{x:.0f}"
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Figures and ratios of one rule, under 80 columns."""
+    """Times and ratios of one rule, within 80 columns."""
     lines = [
         "                 ns an element                        ratios of the times",
         "       n roofline fastoptim in place one-liner    ours/ in place/ one-liner/",
@@ -70,13 +70,13 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def write_json(path: Path, machine: dict[str, Any], rows: Sequence[Row]) -> None:
-    """Writes the machine and every row."""
+    """Write the machine and every row."""
     content = {"machine": machine, "rows": [row.as_dict() for row in rows]}
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    """What write_json wrote, each row with one round: that of the medians."""
+    """Read what write_json wrote; each row has one round, of its medians."""
     content = json.loads(path.read_text())
     rows = []
     for row in content["rows"]:

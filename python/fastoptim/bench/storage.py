@@ -1,4 +1,4 @@
-"""``fastoptim bench --storage``: Adam in fewer bytes against the roofline of float32."""
+"""``fastoptim bench --storage``: Adam in fewer bytes beside the roofline of float32."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "q8": 1 + 1 / 128}
 
 
 def bytes_moved(name: str) -> float:
-    """What Adam reads and writes for each element."""
+    """Bytes that Adam reads and writes for each element."""
     p, g, state = COMBINATIONS[name]
     return 2 * _BYTES[p] + _BYTES[g] + 4 * _BYTES[state or "float32"]
 
 
 def bytes_needed(n: int) -> float:
-    """All contenders together, the roofline's four arrays among them."""
+    """Bytes of all contenders together, including the four arrays of the roofline."""
     one_of_each = (_BYTES[p] + _BYTES[g] + 2 * _BYTES[state or "float32"]
                    for p, g, state in COMBINATIONS.values())
     return n * (16 + sum(one_of_each))
 
 
 def make_step(name: str, n: int) -> Callable[[], None]:
-    """A step of Adam on arrays of its own, whose values are those of every other contender."""
+    """A step of Adam on arrays of its own, with the values that every contender has."""
     import ml_dtypes
 
     *dtypes, state = COMBINATIONS[name]
@@ -60,9 +60,9 @@ def make_step(name: str, n: int) -> Callable[[], None]:
 
 def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
         json: Path | None = None, picture: Path | None = None) -> None:
-    """Measure every combination in turn, print the table, and write what was asked for.
+    """Measure every combination in turn, print the table, and write the files named.
 
-    Interrupted, it does so with the rounds that are done before it raises KeyboardInterrupt.
+    On an interrupt, the complete rounds are reported before KeyboardInterrupt is raised.
     """
     wanted = ["ml_dtypes"] + ["matplotlib"] * (picture is not None)
     missing = [name for name in wanted if find_spec(name) is None]
@@ -99,12 +99,12 @@ def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
 
 
 def speed(row: Row, name: str) -> float:
-    """How many times as fast as the roofline of float32."""
+    """The time of the roofline of float32 / ours."""
     return row.timings.ratio(ROOFLINE, to=name)
 
 
 def table(row: Row) -> str:
-    """A line for each combination, under 80 columns."""
+    """A line for each combination, within 80 columns."""
     lines = [f"\nA step of Adam, {size_text(row.n)} elements, states rounded at random\n",
              f"{'':26}bytes moved    ns an element    times as fast as the",
              f"{'':26}an element{'':24}roofline of float32"]

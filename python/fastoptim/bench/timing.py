@@ -1,7 +1,7 @@
-"""Timing that holds on a machine with other things to do.
+"""Timing that is robust against other load on the machine.
 
-Contenders take turns, A B C A B C, so that whatever slows the machine slows them all; a figure
-is the median of the rounds, a ratio the median of the ratios within each round.
+Contenders take turns, A B C A B C, so that other load slows all of them; a time is the median of
+the rounds, a ratio the median of the ratios within each round.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from itertools import repeat
 from statistics import median, quantiles
 
 MIN_ROUNDS, MAX_ROUNDS = 7, 51
-SAMPLE = 0.01  # seconds that one sample lasts at least: long beside the clock and a wake-up
-# Seconds of rest before each sample. The threads of an OpenMP runtime keep spinning for some
+SAMPLE = 0.01  # the least seconds of a sample: long compared with the clock and a wake-up
+# Seconds of sleep before each sample. The threads of an OpenMP runtime keep spinning for some
 # milliseconds after their work, on the processors that the next contender needs.
 REST = 0.01
 
-Work = Callable[[int], object]  # does its job so many times
+Work = Callable[[int], object]  # repeats its job the given number of times
 
 
 def repeated(job: Callable[[], object]) -> Work:
-    """A job as Work: called so many times in a row."""
+    """A job as Work: the job is called the given number of times in a row."""
 
     def work(times: int) -> None:
         for _ in repeat(None, times):
@@ -39,10 +39,10 @@ def _seconds(work: Work, times: int) -> float:
 
 
 def _calls_per_sample(work: Work) -> tuple[int, float]:
-    """How many calls make a sample, and what such a sample takes.
+    """Returns the number of calls of a sample, and the seconds that such a sample takes.
 
-    The calls made on the way are the warm-up: they touch every page, start the threads, compile
-    what is compiled at first use, and are not counted.
+    The calls made to find it are the warm-up: they touch every page, start the threads, run
+    compilation at first use, and are not counted.
     """
     work(1)
     times = 1
@@ -61,7 +61,7 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Timings:
-    """Nanoseconds a call: for each contender, one figure a round."""
+    """Nanoseconds a call: for each contender, one value a round."""
 
     rounds: Mapping[str, list[float]]
 
@@ -69,7 +69,7 @@ class Timings:
         return median(self.rounds[name])
 
     def ratio(self, name: str, to: str) -> float:
-        """How many times as long as `to` the contender takes."""
+        """The contender's time / that of `to`."""
         pairs = zip(self.rounds[name], self.rounds[to], strict=True)
         return median(a / b for a, b in pairs)
 
@@ -88,9 +88,9 @@ def take_turns(
     seconds: float = 5.0,
     tick: Callable[[float], object] = lambda share: None,
 ) -> Timings:
-    """Time every contender in turn, for about so many seconds, but MIN_ROUNDS at least.
+    """Time every contender in turn for about `seconds`, and for at least MIN_ROUNDS rounds.
 
-    `tick` is told what share of the rounds has passed since it was last called. A
+    `tick` is called after each round with the fraction of all rounds that a round is. A
     KeyboardInterrupt becomes an Interrupted, with the Timings of the whole rounds before it.
     """
     was_enabled = gc.isenabled()
@@ -107,7 +107,7 @@ def take_turns(
             for name, work in contenders.items():
                 time.sleep(REST)
                 if calls[name] > 1:
-                    work(1)  # brings into the caches what can lie there, and wakes the threads
+                    work(1)  # warms the caches and wakes the threads
                 rounds[name].append(_seconds(work, calls[name]) * 1e9 / calls[name])
             tick(1 / n_rounds)
         return Timings(rounds)

@@ -1,4 +1,4 @@
-"""The pictures of ``fastoptim demo``; the steps, rates, batches and averages are fastoptim's."""
+"""The pictures of ``fastoptim demo``, computed with fastoptim's own steps, rates and averages."""
 
 from collections.abc import Iterator
 from pathlib import Path

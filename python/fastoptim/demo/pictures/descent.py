@@ -1,4 +1,4 @@
-"""How the size of a batch and the rule of the step shape the way down."""
+"""The effect of the batch size and of the update rule on the path of descent."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +15,14 @@ def batch_sizes(results: list[Result]) -> Figure:
     """Cost against step, epoch and time of batch, stochastic and mini-batch descent."""
     fig = plotting.figure(height=4.5, title="How many samples should a step look at?")
     steps, epochs, times = fig.subplots(1, 3, sharey=True, width_ratios=(1.25, 1, 1))
-    # The noisier, the longer the average; the exact cost of batch descent needs none.
+    # Noisier costs need longer averages; the exact cost of batch descent needs none.
     looks = zip(
         results,
         (plotting.BATCH, plotting.STOCHASTIC, plotting.MINI_BATCH),
         (0.0, 0.99, 0.9),
         strict=True,
     )
-    # The noisiest first, so that it lies below the others.
+    # The noisiest is drawn first, below the others.
     for result, colour, beta in sorted(looks, key=lambda look: look[0].batch_size):
         costs = np.array(result.batch_costs)
         shown = _log_spaced(len(costs))
@@ -55,7 +55,7 @@ def batch_sizes(results: list[Result]) -> Figure:
 
 
 def _log_spaced(n: int) -> np.ndarray:
-    """Some of the indices below n, evenly spaced on a logarithmic axis: 300 in each power of 10."""
+    """Indices below n, evenly spaced on a logarithmic axis: 300 in each power of 10."""
     some = np.unique(np.geomspace(1, 10**7, 2100).astype(int)) - 1
     return some[some < n]
 

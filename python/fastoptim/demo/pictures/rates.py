@@ -1,4 +1,4 @@
-"""Learning rates over time, and what a decaying one is good for."""
+"""Learning-rate schedules, and the effect of a decaying rate."""
 
 from collections.abc import Callable
 

@@ -10,7 +10,7 @@ TEST_ARGS ?=
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp python bench -name '*.[ch]pp' -o -name '*.py')
 INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torch test-serial stress sanitize statistics bench lint stubs clean
+.PHONY: demo test test-torch test-serial stress sanitize statistics bench lint docs-check stubs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/fastoptim demo $(DEMO_ARGS)
@@ -27,7 +27,7 @@ test-torch: $(VENV)/.test
 test-serial:
 	FASTOPTIM_THREADS=OFF $(MAKE) test VENV=.venv-serial
 
-# The pool of threads, and what runs on it, under ThreadSanitizer: a minute.
+# The thread pool, steps and batch loaders under ThreadSanitizer: a minute.
 STRESSED = $(addprefix core/,parallel step memory layout dispatch) \
   $(addprefix shuffle/,batch_loader gather row_order permutation read_ahead) kernels/kernels
 stress:
@@ -48,17 +48,23 @@ sanitize: $(VENV)/.test
 	  ASAN_OPTIONS=detect_leaks=0 $(VENV)/bin/python -m pytest -q -p no:cacheprovider \
 	  $(SANITIZED:%=tests/test_%.py) -k "not all_instruction_sets and not seeds" $(TEST_ARGS)
 
-# Ten times the sample of the statistics of the shuffled orders in `make test`: some minutes.
+# The statistical tests of shuffled orders, on ten times the sample of `make test`: some minutes.
 statistics: $(VENV)/.test
 	$(VENV)/bin/python tests/permutation_statistics.py
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/fastoptim bench $(BENCH_ARGS)
 
-lint: $(VENV)/.lint
-	$(VENV)/bin/ruff check python tests bench
+# ruff, mypy, clang-format, clang-tidy and codespell, as .pre-commit-config.yaml pins them: some
+# minutes the first time, while pre-commit installs them. It looks at files that git knows.
+lint: $(VENV)/bin/pre-commit
+	$(VENV)/bin/pre-commit run --all-files --show-diff-on-failure
 
-# What a type checker knows of the core; a test compares it with the core that is installed.
+# The API reference and the pages of docs/ must render without a warning: build/docs/index.html.
+docs-check: $(VENV)/.docs
+	$(VENV)/bin/python -m sphinx -q -W --keep-going -E docs build/docs
+
+# Writes python/fastoptim/_core.pyi, the core's types; a test compares it with the installed core.
 stubs: $(VENV)/.test
 	$(VENV)/bin/python -m pybind11_stubgen fastoptim._core --output-dir python
 
@@ -69,13 +75,13 @@ $(VENV)/bin/python:
 	@echo "Making a virtual environment in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.lint: | $(VENV)/bin/python
-	$(INSTALL) ruff
-	touch $@
+$(VENV)/bin/pre-commit: | $(VENV)/bin/python
+	$(INSTALL) 'pre-commit>=4,<5'
 
 $(VENV)/.test: extras = [test,demo,bench]
 $(VENV)/.demo: extras = [demo]
 $(VENV)/.bench: extras = [bench]
+$(VENV)/.docs: extras = [docs]
 $(VENV)/.%: $(SOURCES) | $(VENV)/bin/python
 	@echo "Compiling fastoptim and installing it, with $(extras), into $(VENV): a minute or two"
 	$(INSTALL) '.$(extras)'

@@ -1,18 +1,17 @@
 """One epoch of training, end to end: ``python bench/epoch.py``.
 
 A 784-128-64-10 network with ReLU and softmax, Adam, batches of 64 out of 60 000 rows, float32.
-The rows are made up from a seed: ten patterns of pixels, each row one of them under noise, as
-large and as many as MNIST's. Side by side, with the same initial weights and the same batches:
+The rows are synthetic: ten patterns of pixels, each row one of them with noise, in the size and
+number of MNIST's. The contenders have the same initial weights and the same batches:
 
-    NumPy one-liner  fancy indexing, gradients, Adam as one writes it down
-    NumPy in place   the same, but for Adam with every buffer allocated beforehand
+    NumPy one-liner  fancy indexing, gradients, Adam in one-line expressions
+    NumPy in place   the same, but with preallocated buffers in Adam
     NumPy+fastoptim  the same gradients, MiniBatches, Adam with bound gradients
     torch            eager, index_select, fused Adam
     torch DataLoader eager, DataLoader with a BatchSampler, fused Adam
 
-Each trains for one epoch from the start in every round, and they take turns. The losses must
-agree: exactly where the gradients are the same code, within 0.2 % to torch, which sums in
-another order.
+In every round each trains for one epoch from the start; they take turns. The losses must agree:
+exactly where the gradients are the same code, within 0.2 % with torch, which sums in another order.
 """
 
 from __future__ import annotations
@@ -27,29 +26,58 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from network import BATCH, LAYERS, Network, make_data, make_weights
-from peers import prepare
+from common import prepare
 
+LAYERS = (784, 128, 64, 10)
+BATCH = 64
 TOLERANCE = 2e-3  # of the epoch's mean loss, between NumPy and torch
 PARTS = ("batches", "gradients", "step")
-COLOURS = {"batches": "#56B4E9", "gradients": "#BBBBBB", "step": "#D55E00"}
 
 
-# What takes part: a maker that is given (x, y, order) and returns (batches, loss, step): an
-# iterable of (x, y), a function of both that leaves gradients behind, and the step.
+def make_data(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in [0, 1], a fifth of the pixels bright, and their classes."""
+    rng = np.random.default_rng(seed)
+    patterns = (rng.random((LAYERS[-1], LAYERS[0])) < 0.2).astype(np.float32)
+    y = rng.integers(0, LAYERS[-1], n)
+    x = rng.standard_normal((n, LAYERS[0]), dtype=np.float32)
+    x *= 0.5
+    x += patterns[y]
+    return np.clip(x, 0, 1, out=x), y
+
+
+def make_weights() -> dict[str, np.ndarray]:
+    from fastoptim.demo import network
+
+    return network.init(*LAYERS, seed=1)
+
+
+
+
+# A contender is a function of (x, y, order) that returns (batches, loss, step): an iterable of
+# (x, y), a function of both that computes the gradients and returns the loss, and the step.
 Made = tuple[Iterator, Callable, Callable]
+
+
+def _network(y: np.ndarray):
+    """The NumPy network: one-hot labels, parameters, gradients, and the function of a batch."""
+    from fastoptim.demo import network
+
+    params = make_weights()
+    grads = {name: np.zeros_like(p) for name, p in params.items()}
+    one_hot = np.eye(LAYERS[-1], dtype=np.float32)[y]
+    return one_hot, params, grads, lambda x, y: network.gradients(params, x, y, grads)
 
 
 def _numpy(kind: str) -> Callable[..., Made]:
     def make(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> Made:
         from fastoptim.bench import numpy_steps
 
-        network = Network()
+        y, params, grads, loss = _network(y)
         adam = getattr(numpy_steps, kind)["adam"]
-        steps = [adam(p, g) for p, g in zip(network.params, network.grads)]
+        steps = [adam(params[name], grads[name]) for name in params]
 
         def batches():
-            np.random.default_rng(0).permutation(len(x))  # as it must; then ours is used
+            np.random.default_rng(0).permutation(len(x))  # timed; ours is used
             for k in range(0, len(x), BATCH):
                 index = order[k:k + BATCH]
                 yield x[index], y[index]
@@ -58,7 +86,7 @@ def _numpy(kind: str) -> Callable[..., Made]:
             for one in steps:
                 one()
 
-        return batches(), network.loss, step
+        return batches(), loss, step
 
     return make
 
@@ -66,9 +94,9 @@ def _numpy(kind: str) -> Callable[..., Made]:
 def with_fastoptim(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> Made:
     import fastoptim as fo
 
-    network = Network()
-    step = fo.Adam(network.params, grads=network.grads, lr=1e-3).step
-    return iter(fo.MiniBatches(x, y, batch_size=BATCH, seed=0)), network.loss, step
+    y, params, grads, loss = _network(y)
+    step = fo.Adam(params, grads=grads, lr=1e-3).step
+    return iter(fo.MiniBatches(x, y, batch_size=BATCH, seed=0)), loss, step
 
 
 def _torch(make_batches: Callable) -> Callable[..., Made]:
@@ -77,10 +105,10 @@ def _torch(make_batches: Callable) -> Callable[..., Made]:
 
         layers = [torch.nn.Linear(*sizes) for sizes in zip(LAYERS, LAYERS[1:])]
         with torch.no_grad():
-            for k, layer in enumerate(layers):
-                w, b = make_weights()[2 * k:2 * k + 2]
-                layer.weight.copy_(torch.from_numpy(w.T.copy()))
-                layer.bias.copy_(torch.from_numpy(b))
+            weights = make_weights()
+            for k, layer in enumerate(layers, 1):
+                layer.weight.copy_(torch.from_numpy(weights[f"W{k}"].T.copy()))
+                layer.bias.copy_(torch.from_numpy(weights[f"b{k}"]))
         network = torch.nn.Sequential(
             layers[0], torch.nn.ReLU(), layers[1], torch.nn.ReLU(), layers[2])
         adam = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
@@ -98,7 +126,7 @@ def _torch(make_batches: Callable) -> Callable[..., Made]:
 
 
 def _index_select(torch, x, y, order):
-    torch.randperm(len(x))  # as it must; then ours is used
+    torch.randperm(len(x))  # timed, since torch would need it; ours is used
     for index in order.split(BATCH):
         yield x.index_select(0, index), y.index_select(0, index)
 
@@ -106,7 +134,7 @@ def _index_select(torch, x, y, order):
 def _data_loader(torch, x, y, order):
     from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 
-    class Order:  # RandomSampler, but for whose permutation it hands out
+    class Order:  # RandomSampler, but with our permutation
         def __iter__(self):
             torch.randperm(len(x))
             yield from order.tolist()
@@ -125,7 +153,7 @@ CONTENDERS = {
 
 
 def epoch(made: Made) -> tuple[list[float], float]:
-    """Seconds in each of PARTS, and the mean of the losses."""
+    """Runs an epoch; returns the seconds in each of PARTS and the mean loss."""
     batches, loss, step = made
     clock = time.perf_counter_ns
     seconds, total, count = [0, 0, 0], 0.0, 0
@@ -146,7 +174,7 @@ def epoch(made: Made) -> tuple[list[float], float]:
 
 
 def check(losses: dict[str, float]) -> None:
-    """AssertionError unless all have learnt the same."""
+    """Raises AssertionError unless all losses agree."""
     ours = losses["NumPy+fastoptim"]
     for name, loss in losses.items():
         allowed = TOLERANCE * ours if name.startswith("torch") else 0.0
@@ -172,27 +200,33 @@ def table(results: dict) -> str:
 
 
 def draw(path: Path, machine: dict, results: dict, rows: int) -> None:
-    from matplotlib.figure import Figure
+    from fastoptim import plotting
 
-    from fastoptim.bench.machine import threads_text
+    plotting.save(lambda: _figure(machine, results, rows), path)
 
-    fig = Figure(figsize=(9.6, 3.4), dpi=140, layout="constrained")
-    fig.suptitle(f"One epoch: a 784-128-64-10 network, {rows:,} rows in batches of {BATCH}",
-                 x=0.012, ha="left", fontweight="bold")
+
+def _figure(machine: dict, results: dict, rows: int):
+    from fastoptim import plotting
+    from fastoptim.bench.machine import footnote
+
+    colours = {"batches": plotting.SKY, "gradients": plotting.GREY, "step": plotting.OURS}
+    fig = plotting.figure(height=3.4, title=f"One epoch: a {'-'.join(map(str, LAYERS))} network, "
+                                            f"{rows:,} rows in batches of {BATCH}")
     panel = fig.subplots()
     names = list(results)[::-1]
     left = np.zeros(len(names))
     for part in PARTS:
         widths = np.array([results[name][part] for name in names])
-        panel.barh(names, widths, left=left, color=COLOURS[part], label=part, height=0.6)
+        panel.barh(names, widths, left=left, color=colours[part], label=part, height=0.6)
         left += widths
     for y, total in enumerate(left):
         panel.text(total, y, f"  {total:.2f} s", va="center")
-    panel.set_xlabel(f"seconds; {threads_text(machine)}, {machine['isa']}, {machine['cpu']}")
+    panel.set_xlabel("seconds")
     panel.set_xlim(0, 1.12 * left.max())
-    panel.spines[["top", "right"]].set_visible(False)
-    fig.legend(frameon=False, loc="outside lower right", ncols=len(PARTS))
-    fig.savefig(path, metadata={"Software": None})
+    plotting.bars_only(panel, axis="x")
+    plotting.footnote(fig, footnote(machine))
+    fig.legend(loc="outside lower right", ncols=len(PARTS))
+    return fig
 
 
 def main() -> None:
@@ -201,11 +235,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--blas-threads", type=int,
-                        help="of NumPy's matrix products (default: as many as --threads)")
+                        help="of NumPy's matrix products (default: --threads)")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
-    prepare(args.threads)  # too late for NumPy's matrix products, whose threads have started
+    prepare(args.threads)  # without effect on NumPy's matrix products, whose threads exist
     from threadpoolctl import threadpool_limits
 
     import fastoptim as fo
@@ -218,7 +252,7 @@ def main() -> None:
              if not name.startswith("torch") or importlib.util.find_spec("torch")]
     described = machine.describe()
     print(machine.header(described))
-    print(f"{args.rows:,} made-up rows, batches of {BATCH}, medians of {args.rounds} rounds; "
+    print(f"{args.rows:,} synthetic rows, batches of {BATCH}, medians of {args.rounds} rounds; "
           f"matrix products on {blas_threads}")
     x, y = make_data(args.rows)
     order = np.concatenate(list(fo.MiniBatches(np.arange(args.rows), batch_size=BATCH, seed=0)))
@@ -237,7 +271,7 @@ def main() -> None:
         gc.collect()
     results = {}
     for name in names:
-        # The parts of the round that took the median time, so that they sum up to it.
+        # The parts of the round with the median total, so that they add up to it.
         middle = sorted(rounds[name], key=sum)[len(rounds[name]) // 2]
         results[name] = dict(zip(PARTS, middle)) | {
             "total": median(map(sum, rounds[name])) if args.rounds % 2 else sum(middle),

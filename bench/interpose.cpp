@@ -1,5 +1,5 @@
-// To be preloaded into a process: counts its allocations, and lets memory and threads run out.
-// bench/pool.py and the tests build it; glibc.
+// A library for LD_PRELOAD that counts a process's allocations and can make memory allocation and
+// thread creation fail. bench/pool.py and the tests build it. Needs glibc.
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -18,7 +18,7 @@ void* __libc_memalign(std::size_t, std::size_t) noexcept;
 namespace {
 
 std::atomic<long> n_allocations{0};
-std::atomic<long> news_left{-1};  // before operator new fails; below 0: it never does
+std::atomic<long> news_left{-1};  // calls of operator new until it fails; negative: no limit
 std::atomic<bool> threads_fail{false};
 
 void* allocate(std::size_t size, std::size_t alignment) {
@@ -36,9 +36,9 @@ void* allocate(std::size_t size, std::size_t alignment) {
 
 extern "C" {
 
-// Allocations by anyone in the process so far.
+// Returns the number of allocations in the process so far.
 __attribute__((visibility("default"))) long interpose_allocations() { return n_allocations; }
-// C++ code gets so many more, then none; below 0: all that it wants.
+// Lets operator new succeed n times more; no limit if n is negative.
 __attribute__((visibility("default"))) void interpose_limit_news(long n) { news_left = n; }
 __attribute__((visibility("default"))) void interpose_refuse_threads(int yes) {
   threads_fail = yes;

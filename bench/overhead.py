@@ -1,7 +1,7 @@
-"""What a step costs beside its elements: ``python bench/overhead.py``.
+"""The overhead of a step, beyond its elements: ``python bench/overhead.py``.
 
-Small models, the functional layer, stuck moments, long lists of tensors, threads, first steps, and
-the import. Adam, float32; torch's fused Adam on the same lists if torch is installed.
+Small models, the functional layer, subnormal moments, long lists of tensors, threads, first steps,
+and the import. Adam, float32; torch's fused Adam on the same lists if torch is installed.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from peers import LR, prepare
+from common import count, in_new_process, prepare
+from peers import LR
 
 MODEL = [(784, 128), (128,), (128, 64), (64,), (64, 10), (10,)]
 HUNDRED = [(100,)] * 100
 FIVE_HUNDRED = [(int(n),) for n in np.geomspace(1e3, 1e6, 500)]
-STUCK = 5e-45  # 0.9 times this is rounded to this
-ROUNDS = 9  # of the processes that are started for the import and the first steps
+STUCK = 5e-45  # 0.9 times this subnormal number is rounded to it again
+ROUNDS = 9  # processes started for the import and for the first steps
 
 
 def _arrays(shapes: Sequence[tuple]) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -45,18 +44,18 @@ def _by_name(shapes: Sequence[tuple]):
     import fastoptim as fo
 
     params, grads = _arrays(shapes)
-    named = {f"p{k}": p for k, p in enumerate(params)}  # a step looks whether one was rebound
+    named = {f"p{k}": p for k, p in enumerate(params)}  # a step checks whether one was rebound
     return fo.Adam(named, grads=tuple(grads), lr=LR).step
 
 
 def _fresh(shapes: Sequence[tuple]):
-    """Gradients in new array objects each step, as a function that computes them returns them."""
+    """Adam that gets other array objects as gradients in every step, as from a function."""
     import fastoptim as fo
 
     params, grads = _arrays(shapes)
     step = fo.Adam(params, lr=LR).step
-    # More sets than one, so that no step sees the arrays of the step before. Made beforehand:
-    # it is the step that is timed.
+    # Two sets, so that no step gets the arrays of the step before. They are allocated beforehand,
+    # since only the step is timed.
     sets = [grads, [g.copy() for g in grads]]
     turn = 0
 
@@ -79,7 +78,7 @@ def _torch(shapes: Sequence[tuple]):
 
 
 def lists(shapes: Sequence[tuple], seconds: float) -> dict[str, float]:
-    """us a step, bound, of a dict, with fresh gradients, by torch; and the roofline."""
+    """us a step: bound gradients, a dict, new gradients, torch; and the roofline."""
     from fastoptim.bench.contenders import roofline
     from fastoptim.bench.timing import repeated, take_turns
 
@@ -94,7 +93,7 @@ def lists(shapes: Sequence[tuple], seconds: float) -> dict[str, float]:
 
 
 def small_calls(n: int, seconds: float) -> dict[str, float]:
-    """us a step of Adam on one array of n elements, in the ways to write it."""
+    """us a step of Adam on one array of n elements, by each API and in NumPy."""
     import fastoptim as fo
     from fastoptim.bench.contenders import make_arrays
     from fastoptim.bench.numpy_steps import IN_PLACE, ONE_LINER
@@ -119,7 +118,7 @@ def small_calls(n: int, seconds: float) -> dict[str, float]:
 
 
 def after_pauses(shapes: Sequence[tuple], seconds: float, pause: float = 5e-4) -> dict[str, float]:
-    """us a step of the model by its number of threads, each after a pause, as gradients are."""
+    """us a step by number of threads, each after a pause as long as gradients would take."""
     import fastoptim as fo
 
     step, threads = _bound(shapes), fo.get_num_threads()
@@ -139,8 +138,8 @@ def after_pauses(shapes: Sequence[tuple], seconds: float, pause: float = 5e-4) -
 
 
 def stuck_moments(shapes: Sequence[tuple], seconds: float, share: float = 0.07) -> dict[str, float]:
-    """How many times as long a step takes once that share of the first moments has decayed to
-    the subnormal numbers that decay no further: ours, and torch's."""
+    """Time of a step where `share` of the first moments are subnormal / where none is; ours and
+    torch's."""
     import fastoptim as fo
     from fastoptim.bench.timing import repeated, take_turns
 
@@ -178,7 +177,7 @@ def stuck_moments(shapes: Sequence[tuple], seconds: float, share: float = 0.07) 
 
 
 def many_against_one(seconds: float) -> float:
-    """Ratio of 500 tensors of 10^3 to 10^6 elements to one tensor of the same total."""
+    """Time of 500 tensors of 10^3 to 10^6 elements / that of one tensor of the same total."""
     from fastoptim.bench.timing import repeated, take_turns
 
     total = sum(n for n, in FIVE_HUNDRED)
@@ -187,7 +186,7 @@ def many_against_one(seconds: float) -> float:
 
 
 def scaling(n: int, threads: int, seconds: float) -> dict[str, float]:
-    """How many times as fast all threads are as one: our step, and the plain loop."""
+    """Time on one thread / time on all: our step, and the plain loop."""
     import fastoptim as fo
     from fastoptim.bench.contenders import roofline
     from fastoptim.bench.timing import repeated, take_turns
@@ -214,7 +213,7 @@ n = int(sys.argv[1])
 p, g = np.full(n, 0.5, np.float32), np.full(n, 0.25, np.float32)
 opt = fo.Adam(p, grads=g)
 times = []
-time.perf_counter_ns()  # the clock's own first call takes as long as a step
+time.perf_counter_ns()  # the first call of the clock takes as long as a step
 for _ in range(3):
     start = time.perf_counter_ns()
     opt.step()
@@ -231,28 +230,23 @@ print((time.perf_counter_ns() - start) / 1e6)
 """
 
 
-def _in_new_process(code: str, *arguments: object) -> list[float]:
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True,
-                          capture_output=True, text=True)
-    return [float(word) for word in done.stdout.split()]
-
-
 def first_steps(n: int) -> list[float]:
     """us of the first three steps of a process; medians."""
     return [median(times) for times in
-            zip(*(_in_new_process(_FIRST_STEPS, n) for _ in range(ROUNDS)))]
+            zip(*(in_new_process(_FIRST_STEPS, n) for _ in range(ROUNDS)))]
 
 
 def import_time() -> float:
-    """ms that the import takes after NumPy's; median. The first import fills the file cache."""
-    return median([_in_new_process(_IMPORT)[0] for _ in range(ROUNDS + 1)][1:])
+    """ms of the import after NumPy's; median. The first import, which fills the file cache, is not
+    counted."""
+    return median([in_new_process(_IMPORT)[0] for _ in range(ROUNDS + 1)][1:])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5.0, help="for each comparison")
-    parser.add_argument("--large", type=lambda text: int(float(text)), default=10**8,
+    parser.add_argument("--large", type=count, default=10**8,
                         help="elements for the scaling by threads (default: 1e8)")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -276,13 +270,13 @@ def main() -> None:
         print(f"\none array of {n}: us a step: "
               + ", ".join(f"{name} {value:.2f}" for name, value in us.items()))
     found["after pauses"] = us = after_pauses(MODEL, args.seconds)
-    print("\n784-128-64-10, each step after 0.5 ms of something else: us a step on "
+    print("\n784-128-64-10, each step after a pause of 0.5 ms: us a step on "
           + ", on ".join(f"{name} thread{'s' * (name != '1')} {value:.1f}"
                          for name, value in us.items()))
     found["stuck moments"] = ratios = stuck_moments(MODEL, args.seconds)
-    print("as many elements, where 7 % of the first moments are subnormal: "
+    print("as many elements, 7 % of the first moments subnormal: "
           + ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
-          + " times what it takes where none is")
+          + " times the time without any")
     found["500 tensors to one"] = many_against_one(args.seconds)
     print(f"\n500 tensors of 10^3 to 10^6 elements take {found['500 tensors to one']:.3f} "
           "times what one of the same total takes")

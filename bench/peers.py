@@ -1,8 +1,8 @@
 """Our Adam step beside that of other libraries, in one process: ``python bench/peers.py``.
 
-Each peer runs if it is installed, the way its documentation says is fastest: fused where it
-offers that, under jit with donated buffers, buffers made beforehand, as many threads as we have.
-Before it is timed, what it computes is compared with what we compute.
+A peer takes part if it is installed, in the form that its documentation calls fastest: fused where
+it offers that, jitted with donated buffers, preallocated buffers, as many threads as ours. Its
+result is compared with ours before it is timed.
 
 DeepSpeed compiles its step at first use, which takes a minute or two; --without deepspeed.
 """
@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
-import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from common import count, prepare
 
 LR, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
 CHECK_STEPS = 3
 SIZES = [10**k for k in range(3, 9)]
 
-# A maker gets a parameter and a gradient as NumPy arrays of its own, and returns the step and
-# what the parameter is after it.
+# A maker gets a parameter and a gradient, NumPy arrays of its own. It returns the step and a
+# function that returns the parameter.
 Made = tuple[Callable[[], object], Callable[[], np.ndarray]]
 
 
@@ -80,10 +79,10 @@ def numba(p: np.ndarray, g: np.ndarray) -> Made:
 
 @cache
 def _numba_kernel() -> Callable:
-    """The loop that one writes in numba, compiled once."""
+    """The straightforward loop in numba, compiled once."""
     from numba import njit, prange
 
-    # error_model="numpy": else each division is checked for zero, and nothing vectorised.
+    # error_model="numpy": else each division is checked for zero, which prevents vectorization.
     @njit(parallel=True, fastmath=False, error_model="numpy")
     def step(p, g, m, v, beta1, weight1, beta2, weight2, rate, correction, eps):
         for i in prange(p.size):
@@ -119,15 +118,15 @@ def optax(p: np.ndarray, g: np.ndarray) -> Made:
 def thinc(p: np.ndarray, g: np.ndarray) -> Made:
     from thinc.api import NumpyOps
 
-    kernel = NumpyOps().adam  # what its Adam calls
+    kernel = NumpyOps().adam  # the kernel that its Adam calls
     m, v, cleared = np.full_like(p, 0), np.full_like(p, 0), np.full_like(p, 0)
     t = 0
 
     def step():
         nonlocal t
         t += 1
-        # It works in the gradient and clears it. Left so, the moments would die away into
-        # denormals, which are slow; so the gradient comes anew, which is 2 to 5 % of the time.
+        # The kernel overwrites the gradient with zeros. The moments would decay to subnormal
+        # numbers, which are slow; so the gradient is copied in again, for 2 to 5 % of the time.
         np.copyto(cleared, g)
         kernel(p, cleared, m, v, BETA1, BETA2, EPS, LR * (1 - BETA2**t) ** 0.5 / (1 - BETA1**t))
 
@@ -146,26 +145,13 @@ PEERS = {  # name -> (the modules that must be installed, maker)
 }
 
 
-def prepare(threads: int) -> None:
-    """Gives every library so many threads; to be called before any of them is imported."""
-    if hasattr(os, "sched_setaffinity"):  # the one thing that all of them go by
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    os.environ.update(
-        OMP_NUM_THREADS=str(threads), FASTOPTIM_NUM_THREADS=str(threads),
-        JAX_PLATFORMS="cpu", THP_MEM_ALLOC_ENABLE="1",  # torch: huge pages, as NumPy has
-        DS_SKIP_CUDA_CHECK="1",
-    )
-    # deepspeed looks for ninja there
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-
-
 def versions(names: Sequence[str]) -> dict[str, str]:
     modules = dict.fromkeys(module for name in names for module in PEERS[name][0])
     return {name: importlib.import_module(name).__version__ for name in modules}
 
 
 def check(name: str, n: int) -> None:
-    """AssertionError unless the peer walks as far as we do, within 1 % of the way."""
+    """Raises AssertionError unless the peer's parameters equal ours within 1 % of the steps."""
     from fastoptim.bench.contenders import make_arrays
 
     found = []
@@ -177,7 +163,7 @@ def check(name: str, n: int) -> None:
     apart = float(np.abs(found[0] - found[1]).max())
     if not apart <= 0.01 * CHECK_STEPS * LR:
         raise AssertionError(f"{name} must take our steps: after {CHECK_STEPS} of length {LR} a "
-                             f"parameter is {apart:.2g} off")
+                             f"parameter differs by {apart:.2g}")
 
 
 def tables(rows: list, names: Sequence[str]) -> str:
@@ -193,12 +179,12 @@ def tables(rows: list, names: Sequence[str]) -> str:
 
     return "\n".join(
         block("ns an element", lambda row, name: figure_text(row.ns(name)))
-        + block("ratio to ours", ratio))
+        + block("theirs / ours", ratio))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=lambda text: int(float(text)), nargs="+", default=SIZES)
+    parser.add_argument("--sizes", type=count, nargs="+", default=SIZES)
     parser.add_argument("--without", nargs="+", default=[], choices=list(PEERS)[1:])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each size")
@@ -215,11 +201,11 @@ def main() -> None:
     described = machine.describe() | {"peers": versions(names)}
     print(machine.header(described))
     print(", ".join(f"{name} {version}" for name, version in described["peers"].items()))
-    print("Adam, float32, one array; each size in turn, all taking turns; medians.")
+    print("Adam, float32, one array; the contenders take turns; medians.")
 
     rows = []
     for n in args.sizes:
-        needed = (4 * (len(names) + 1) + 4) * n * 4  # and the temporaries of those that need any
+        needed = (4 * (len(names) + 1) + 4) * n * 4  # including temporaries
         if needed > 0.9 * machine.available_memory():
             print(f"{report.size_text(n)}: left out, needs more memory than is free")
             continue

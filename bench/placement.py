@@ -1,7 +1,7 @@
-"""Where the roofline's arrays lie best: ``python bench/placement.py``.
+"""The best placement of the roofline's arrays: ``python bench/placement.py``.
 
-Measures the plain loop of cpp/kernels/roofline.hpp on arrays that begin at different distances from
-the start of a page, on huge pages and on small ones.
+Measures the loop of cpp/kernels/roofline.hpp on arrays that begin at different offsets within a
+page (4K aliasing), on huge pages and on small ones.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import mmap
 
 import numpy as np
-from peers import prepare
+from common import count, prepare
 
 PLACES = [(stagger, True) for stagger in (0, 64, 128, 256, 320, 512, 1024, 2048)]
 PLACES += [(0, False), (256, False)]
@@ -35,7 +35,7 @@ def make_arrays(n: int, dtype: str, n_arrays: int, stagger: int, huge: bool) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n", type=lambda text: int(float(text)), default=10**7)
+    parser.add_argument("--n", type=count, default=10**7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each table")
     args = parser.parse_args()

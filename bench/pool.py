@@ -1,20 +1,20 @@
-"""What the pool of threads costs: ``python bench/pool.py``.
+"""The cost of the thread pool: ``python bench/pool.py``.
 
-A step on few threads where more were set before, beside a process that never had more; and the
-allocations of anyone in the process during 100 threaded steps.
+Times a step on few threads after more had been set, beside a process that never had more; and
+counts all allocations in the process during 100 threaded steps.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
+
+from common import count, in_new_process
 
 _STEPS = """
 import sys, time
@@ -59,19 +59,13 @@ print(allocations() - before)
 """
 
 
-def _in_new_process(code: str, *arguments: object, **environ: str) -> float:
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True,
-                          capture_output=True, text=True, env={**os.environ, **environ})
-    return float(done.stdout)
-
-
 def step_time(before: int, threads: int, n: int, seconds: float) -> float:
-    """us of a step on `threads`, once `before` were set; 0: never more."""
-    return _in_new_process(_STEPS, before, threads, n, seconds)
+    """us a step on `threads` after `before` had been set; 0: never more."""
+    return in_new_process(_STEPS, before, threads, n, seconds)[0]
 
 
 def allocations(threads: int, n: int) -> int | None:
-    """malloc and its kin, called in 100 steps; None where they cannot be counted."""
+    """Calls of malloc and the like in 100 steps; None where they cannot be counted."""
     compiler = shutil.which("c++") or shutil.which("g++")
     if compiler is None or platform.libc_ver()[0] != "glibc":
         return None
@@ -79,29 +73,29 @@ def allocations(threads: int, n: int) -> int | None:
         library = Path(folder) / "interpose.so"
         subprocess.run([compiler, "-std=c++17", "-O1", "-shared", "-fPIC",
                         Path(__file__).with_name("interpose.cpp"), "-o", library], check=True)
-        return int(_in_new_process(_ALLOCATIONS, threads, n, LD_PRELOAD=str(library)))
+        return int(in_new_process(_ALLOCATIONS, threads, n, LD_PRELOAD=str(library))[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--elements", type=lambda text: int(float(text)), default=300_000)
+    parser.add_argument("--elements", type=count, default=300_000)
     parser.add_argument("--rounds", type=int, default=9, help="processes for each number")
     parser.add_argument("--seconds", type=float, default=0.5, help="in each of them")
     args = parser.parse_args()
 
-    befores = (0, 16, 64, 256)
-    found: dict[int, list[float]] = {before: [] for before in befores}
-    for _ in range(args.rounds):  # in turns, so that all meet the same weather
-        for before in befores:
+    numbers = (0, 16, 64, 256)
+    found: dict[int, list[float]] = {before: [] for before in numbers}
+    for _ in range(args.rounds):  # in turns, so that other load affects all alike
+        for before in numbers:
             found[before].append(step_time(before, args.threads, args.elements, args.seconds))
     print(f"Adam, float32, {args.elements} elements, {args.threads} threads: us a step")
     for before, times in found.items():
         ratio = median(x / fresh for x, fresh in zip(times, found[0]))
         print(f"  {'a fresh process' if not before else f'once {before} were set':<20}"
               f"{median(times):>10.1f}{ratio:>10.2f} times")
-    count = allocations(args.threads, args.elements)
-    print("allocations in 100 such steps: " + ("not counted here" if count is None else str(count)))
+    made = allocations(args.threads, args.elements)
+    print("allocations in 100 such steps: " + ("not counted here" if made is None else str(made)))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How far Adam's second moment is off in fewer bytes: ``python bench/second_moment.py``.
+"""The error of Adam's second moment in fewer bytes: ``python bench/second_moment.py``.
 
-5000 steps with beta2 = 0.999 on 4096 elements whose gradients are normal, each with a magnitude
-of its own: over six orders of magnitude in all, of which elements that share a scale in q8 take so
-many as the table says. "Sparse": 5 % of the gradients are not zero. sqrt(v) is compared with that
-of float64. Needs ml_dtypes.
+5000 steps with beta2 = 0.999 on 4096 elements whose gradients are normal, each with a magnitude of
+its own. The magnitudes cover six orders in all, and those that share a scale in q8 as many as the
+table says. "Sparse": 5 % of the gradients are not zero. sqrt(v) is compared with that of float64.
+Needs ml_dtypes.
 """
 
 import numpy as np

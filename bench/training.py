@@ -1,10 +1,10 @@
-"""Does storage in fewer bytes train like float32? A network on scanned digits, to the end.
+"""Training with storage in fewer bytes beside float32: a network on scanned digits.
 
     python bench/training.py [--seeds 5] [--epochs 120]
 
-Every run of a seed starts from the same weights and sees the same mini-batches; only what the
-optimizer keeps, and how it rounds, differs. The printed loss and accuracy are means over the
-seeds, of the parameters as they are stored at the end. Needs the extras `demo` and ml_dtypes.
+Every run of a seed starts from the same weights and gets the same mini-batches; only the stored
+types and the rounding differ. The printed loss and accuracy are means over the seeds, of the
+parameters as stored at the end. Needs the extra `demo` and ml_dtypes.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def train(name: str, seed: int, epochs: int) -> tuple[float, float]:
 
 
 def batches(x: np.ndarray, y: np.ndarray, seed: int):
-    """Mini-batches without end, each epoch in another order."""
+    """Mini-batches without end; every epoch has another order."""
     rng = np.random.default_rng(seed)
     while True:
         order = rng.permutation(len(x))
@@ -78,7 +78,7 @@ def batches(x: np.ndarray, y: np.ndarray, seed: int):
 
 def table(seeds: int, epochs: int, names=tuple(CONTENDERS)) -> dict[str, tuple[float, float]]:
     """Name -> mean loss and mean accuracy."""
-    with threadpool_limits(1):  # matrices as small as these gain nothing from more
+    with threadpool_limits(1):  # matrices as small as these gain nothing from more threads
         runs = {name: [train(name, seed, epochs) for seed in range(seeds)] for name in names}
     return {name: tuple(map(statistics.mean, zip(*figures))) for name, figures in runs.items()}
 

@@ -1,9 +1,9 @@
-"""Prints how far 100 float64 steps of ours end from those of optax and Keras.
+"""Prints the differences between 100 float64 steps of ours and of optax and Keras.
 
     pip install optax keras && python docs/frameworks.py
 
-Relative to the largest parameter; the rate is constant, or falls as 0.01/(1 + step). For
-torch.optim, tests/test_torch.py does the same.
+They are relative to the largest parameter; the rate is constant, or falls as 0.01/(1 + step). For
+torch.optim, `make test-torch` checks the same.
 """
 
 import os

@@ -166,10 +166,10 @@ def test_the_pictures_of_the_docs_are_those_that_the_code_draws(name, quick_demo
     """By the texts and points that a PNG holds; else draw them anew with `make demo`."""
     from PIL import Image
 
-    from fastoptim.demo.pictures import style
+    from fastoptim import plotting
 
     committed = Path(__file__).parents[1] / "docs" / "images" / f"{name}.png"
-    shown, drawn = (json.loads(Image.open(path).text[style.FACTS])
+    shown, drawn = (json.loads(Image.open(path).text[plotting.FACTS])
                     for path in (committed, quick_demo[0] / f"{name}.png"))
     assert shown["texts"] == drawn["texts"]
     for here, there in zip(shown["lines"], drawn["lines"], strict=True):

@@ -1,12 +1,16 @@
-"""``fastoptim bench``: our step against NumPy's and against the fastest that memory allows."""
+"""``fastoptim bench``: the step beside NumPy's and beside the roofline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fastoptim as fo
+
+if TYPE_CHECKING:
+    from .report import Row
 
 __all__ = ["QUICK_SIZES", "RULES", "SIZES", "run"]
 
@@ -15,8 +19,8 @@ QUICK_SIZES = (10**3, 10**5, 10**7)
 RULES = ("sgd", "momentum", "rmsprop", "adam")
 
 _EXPLANATION = """\
-The roofline is a plain loop that reads and writes as many arrays, without a
-call from Python for each pass. NumPy in place has its buffers allocated
+The roofline is the time of a plain loop with the same loads and stores, without
+a call from Python for each pass. NumPy in place has its buffers allocated
 beforehand; the one-liner makes temporaries. All take turns; medians of at least
 7 rounds, of the times and of the ratios within a round."""
 
@@ -31,11 +35,11 @@ def run(
     json: Path | None = None,
     picture: Path | None = None,
 ) -> None:
-    """Measure each rule at each size, print the tables, and write what was asked for.
+    """Measure each rule at each size, print the tables, and write the files named.
 
-    `seconds` is spent on each row, more where seven rounds take longer. A row whose arrays would
-    not fit into the memory that is free is left out, and said to be. Interrupted, it prints and
-    writes the rows that are done before it raises KeyboardInterrupt.
+    Each row takes `seconds`, or more where seven rounds take longer. A row whose arrays do not fit
+    into free memory is skipped with a message. On an interrupt, the rows measured so far are
+    printed and written before KeyboardInterrupt is raised.
 
     Raises ImportError if a package of the ``bench`` extra is missing, ValueError if a size is too
     large for the machine or nothing could be measured.
@@ -62,20 +66,20 @@ def run(
     rows: list[report.Row] = []
     try:
         _measure(rows, sizes, rules, dtype, seconds)
-    finally:  # interrupted or not
+    finally:  # also on an interrupt
         if rows and json is not None:
             report.write_json(json, described, rows)
             print(f"wrote {json}")
         if rows and picture is not None:
-            report.draw(picture, described, rows, "One optimizer step in memory")
+            report.draw(picture, described, rows, report.TITLE)
             print(f"wrote {picture}")
     if not rows:
         raise ValueError("sizes must fit into the memory that is free, and none did")
 
 
-def _measure(rows: list, sizes: Sequence[int], rules: Sequence[str], dtype: str,
+def _measure(rows: list[Row], sizes: Sequence[int], rules: Sequence[str], dtype: str,
              seconds: float) -> None:
-    """Adds a row for each rule and size, and prints each rule's table, however it ends."""
+    """Append a row for each rule and size, and print each rule's table, also on an interrupt."""
     from tqdm import tqdm
 
     from . import contenders, machine, report

@@ -1,6 +1,8 @@
-"""What is measured: our step, NumPy's two ways, and the roofline; each with arrays of its own."""
+"""The contenders: our step, two NumPy versions, and the roofline; each has its own arrays."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,14 +14,15 @@ from .timing import Work, repeated, take_turns
 
 RULES = {"sgd": fo.SGD, "momentum": fo.Momentum, "rmsprop": fo.RMSProp, "adam": fo.Adam}
 N_STATES = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
-# Above this one thread never was faster than two, and trying it would take its time.
+# From here on one thread was never faster than two, and trying it would take long.
 LARGE = 10_000_000
 
 
 def make_arrays(n: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """A parameter and a gradient, every page touched; no values that lead to denormals."""
+    """A parameter and a gradient, every page touched, without values that become subnormal."""
     rng = np.random.default_rng(0)
-    return tuple(np.resize(rng.standard_normal(65_536).astype(dtype), n) for _ in range(2))
+    p, g = (np.resize(rng.standard_normal(65_536).astype(dtype), n) for _ in range(2))
+    return p, g
 
 
 def fastoptim(rule: str, p: np.ndarray, g: np.ndarray) -> Step:
@@ -27,7 +30,7 @@ def fastoptim(rule: str, p: np.ndarray, g: np.ndarray) -> Step:
     return RULES[rule](p, grads=g, lr=LR).step
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[[str, np.ndarray, np.ndarray], Step]] = {
     "fastoptim": fastoptim,
     "in place": lambda rule, p, g: IN_PLACE[rule](p, g),
     "one-liner": lambda rule, p, g: ONE_LINER[rule](p, g),
@@ -35,14 +38,14 @@ MAKERS = {
 
 
 def roofline(n: int, dtype: str, n_states: int) -> Work:
-    """The plain loop of cpp/kernels/roofline.hpp, without a call from Python for each pass.
+    """The loop of cpp/kernels/roofline.hpp, without a call from Python for each pass.
 
-    On one thread or on all, whichever is faster at this size: a yardstick has no overhead that
-    it could avoid.
+    It runs on one thread or on all, whichever is faster at this size: a bound must not contain
+    overhead that can be avoided.
     """
     like = np.empty(n, dtype)
     arrays = [_core.empty_state(like, dtype, slot) for slot in range(2 + n_states)]
-    for k in range(len(arrays)):  # each first written by the threads that will use it
+    for k in range(len(arrays)):  # first touch by the threads that will use them
         _core.roofline([arrays[k], arrays[k - 1]])
         arrays[k].fill(1)
 
@@ -67,7 +70,7 @@ def make(rule: str, n: int, dtype: str) -> dict[str, Work]:
 
 
 def bytes_needed(rule: str, n: int, dtype: str) -> int:
-    """What they take together: arrays, two buffers, four temporaries at the most."""
+    """Bytes of all contenders together: arrays, two buffers, at most four temporaries."""
     return (4 * (2 + N_STATES[rule]) + 2 + 4) * n * np.dtype(dtype).itemsize
 
 
@@ -76,7 +79,8 @@ def bytes_moved(rule: str, dtype: str) -> int:
     return (3 + 2 * N_STATES[rule]) * np.dtype(dtype).itemsize
 
 
-def result(maker, rule: str, n: int, dtype: str, steps: int = 3) -> np.ndarray:
+def result(maker: Callable[[str, np.ndarray, np.ndarray], Step], rule: str, n: int, dtype: str,
+           steps: int = 3) -> np.ndarray:
     """The parameter after so many steps."""
     p, g = make_arrays(n, dtype)
     step = maker(rule, p, g)
@@ -99,8 +103,7 @@ def definition(rule: str, p: np.ndarray, g: np.ndarray) -> Step:
 
 
 def check(rule: str, n: int, dtype: str) -> None:
-    """AssertionError unless all get the bytes of fastoptim.reference: nobody is timed doing
-    something else."""
+    """Raise AssertionError unless all contenders compute the bytes of fastoptim.reference."""
     expected = result(definition, rule, n, dtype)
     for name, maker in MAKERS.items():
         if result(maker, rule, n, dtype).tobytes() != expected.tobytes():

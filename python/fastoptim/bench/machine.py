@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""The machine and the build that figures are measured on, and how much memory there is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ import fastoptim as fo
 
 
 def _first_match(pattern: str, path: str) -> str | None:
-    """What the pattern's group matches in a file, None without the file or a match."""
+    """Returns what the pattern's group matches in a file; None without the file or a match."""
     try:
         match = re.search(pattern, Path(path).read_text(), re.MULTILINE)
     except OSError:
@@ -21,20 +22,30 @@ def _first_match(pattern: str, path: str) -> str | None:
     return match[1].strip() if match else None
 
 
-def _memory(kind: str) -> int | None:
-    """MemTotal or MemAvailable in bytes, None where the system does not say."""
-    kibibytes = _first_match(rf"^{kind}:\s*(\d+) kB", "/proc/meminfo")
+def _memory(kind: str, path: str = "/proc/meminfo") -> int | None:
+    """An entry such as MemTotal or VmHWM in bytes, None where the system does not say."""
+    kibibytes = _first_match(rf"^{kind}:\s*(\d+) kB", path)
     return None if kibibytes is None else int(kibibytes) * 1024
 
 
 def available_memory() -> int:
-    """Bytes that arrays may take; 4 GiB where the system does not say."""
+    """Bytes of free memory; 4 GiB where the system does not say."""
     return _memory("MemAvailable") or 4 << 30
 
 
 def total_memory() -> int:
-    """Bytes of the machine's memory; as many as there are addresses where it does not say."""
+    """Bytes of the machine's memory; 2^63 where the system does not say."""
     return _memory("MemTotal") or 1 << 63
+
+
+def resident_memory() -> int:
+    """Bytes of physical memory that this process has now; 0 where the system does not say."""
+    return _memory("VmRSS", "/proc/self/status") or 0
+
+
+def peak_memory() -> int:
+    """The most bytes of physical memory that this process ever had."""
+    return _memory("VmHWM", "/proc/self/status") or 0
 
 
 def _caches() -> dict[str, str]:
@@ -52,7 +63,7 @@ def _caches() -> dict[str, str]:
     return caches
 
 
-def describe() -> dict:
+def describe() -> dict[str, Any]:
     """The machine and the build, as a dict for JSON."""
     info = fo.build_info()
     return {
@@ -77,12 +88,17 @@ def plural(count: int, thing: str) -> str:
     return f"{count} {thing}" + "s" * (count != 1)
 
 
-def threads_text(machine: dict) -> str:
+def threads_text(machine: dict[str, Any]) -> str:
     return plural(machine["threads"], "thread")
 
 
-def header(machine: dict) -> str:
-    """The same in a few lines, for a terminal."""
+def footnote(machine: dict[str, Any]) -> str:
+    """The machine in one line, for a picture."""
+    return f"{threads_text(machine)}, {machine['isa']}, {machine['cpu']}"
+
+
+def header(machine: dict[str, Any]) -> str:
+    """The machine in a few lines, for a terminal."""
     memory = machine["memory"]
     caches = ", ".join(f"{name} {size}" for name, size in machine["caches"].items())
     load = machine["load_at_start"]

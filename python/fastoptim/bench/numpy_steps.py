@@ -1,8 +1,8 @@
-"""The rules in NumPy, twice: with every buffer allocated beforehand, and as one writes it down.
+"""The rules in NumPy, in two versions: with preallocated buffers, and as one-line expressions.
 
-For timing: fastoptim.reference is the definition, and contenders.check holds these to its bytes.
-Each is the fastest that we know with that result: it takes no new array for the parameter, and the
-coefficients are folded as there, which spares several passes over memory.
+For timing only: fastoptim.reference is the definition, and contenders.check compares the bytes.
+Each is the fastest known version with that result: it writes the parameter in place, and folds the
+coefficients as the reference does, which saves several passes over memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Step = Callable[[], object]
 
 
 def _zeros(p: np.ndarray, count: int) -> list[np.ndarray]:
-    """Arrays like p whose pages exist: np.zeros would leave that to the first step."""
+    """Zeroed arrays like p whose pages are mapped: np.zeros would leave that to the first step."""
     return [np.full_like(p, 0) for _ in range(count)]
 
 
@@ -32,7 +32,7 @@ def _average(x: np.ndarray, beta: float, new: np.ndarray, buffer: np.ndarray) ->
 def _sgd_in_place(p: np.ndarray, g: np.ndarray) -> Step:
     (a,) = _zeros(p, 1)
 
-    def step():
+    def step() -> None:
         np.multiply(g, LR, out=a)
         np.subtract(p, a, out=p)
 
@@ -42,7 +42,7 @@ def _sgd_in_place(p: np.ndarray, g: np.ndarray) -> Step:
 def _momentum_in_place(p: np.ndarray, g: np.ndarray) -> Step:
     v, a = _zeros(p, 2)
 
-    def step():
+    def step() -> None:
         _average(v, BETA, g, a)
         np.multiply(v, LR, out=a)
         np.subtract(p, a, out=p)
@@ -53,7 +53,7 @@ def _momentum_in_place(p: np.ndarray, g: np.ndarray) -> Step:
 def _rmsprop_in_place(p: np.ndarray, g: np.ndarray) -> Step:
     s, a, b = _zeros(p, 3)
 
-    def step():
+    def step() -> None:
         np.multiply(g, g, out=a)
         _average(s, BETA, a, a)
         np.sqrt(s, out=a)
@@ -69,7 +69,7 @@ def _adam_in_place(p: np.ndarray, g: np.ndarray) -> Step:
     m, v, a, b = _zeros(p, 4)
     t = 0
 
-    def step():
+    def step() -> None:
         nonlocal t
         t += 1
         _average(m, BETA1, g, a)
@@ -86,7 +86,7 @@ def _adam_in_place(p: np.ndarray, g: np.ndarray) -> Step:
 
 
 def _sgd_one_liner(p: np.ndarray, g: np.ndarray) -> Step:
-    def step():
+    def step() -> None:
         nonlocal p
         p -= LR * g
 
@@ -96,7 +96,7 @@ def _sgd_one_liner(p: np.ndarray, g: np.ndarray) -> Step:
 def _momentum_one_liner(p: np.ndarray, g: np.ndarray) -> Step:
     (v,) = _zeros(p, 1)
 
-    def step():
+    def step() -> None:
         nonlocal p, v
         v = BETA * v + (1 - BETA) * g
         p -= LR * v
@@ -107,7 +107,7 @@ def _momentum_one_liner(p: np.ndarray, g: np.ndarray) -> Step:
 def _rmsprop_one_liner(p: np.ndarray, g: np.ndarray) -> Step:
     (s,) = _zeros(p, 1)
 
-    def step():
+    def step() -> None:
         nonlocal p, s
         s = BETA * s + (1 - BETA) * (g * g)
         p -= LR * g / (np.sqrt(s) + EPS)
@@ -119,7 +119,7 @@ def _adam_one_liner(p: np.ndarray, g: np.ndarray) -> Step:
     m, v = _zeros(p, 2)
     t = 0
 
-    def step():
+    def step() -> None:
         nonlocal p, m, v, t
         t += 1
         m = BETA1 * m + (1 - BETA1) * g

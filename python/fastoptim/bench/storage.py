@@ -1,18 +1,23 @@
-"""``fastoptim bench --storage``: Adam in fewer bytes against the roofline of float32."""
+"""``fastoptim bench --storage``: Adam in fewer bytes beside the roofline of float32."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import fastoptim as fo
+from fastoptim import plotting
 
 from . import contenders, machine
 from .report import Row, figure_text, size_text, write_json
-from .timing import repeated, take_turns
+from .timing import Interrupted, Timings, repeated, take_turns
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROOFLINE = "float32 roofline"
 # name -> parameters, gradients, state_dtype
@@ -28,20 +33,20 @@ _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "q8": 1 + 1 / 128}
 
 
 def bytes_moved(name: str) -> float:
-    """What Adam reads and writes for each element."""
+    """Bytes that Adam reads and writes for each element."""
     p, g, state = COMBINATIONS[name]
     return 2 * _BYTES[p] + _BYTES[g] + 4 * _BYTES[state or "float32"]
 
 
 def bytes_needed(n: int) -> float:
-    """All contenders together, the roofline's four arrays among them."""
+    """Bytes of all contenders together, including the four arrays of the roofline."""
     one_of_each = (_BYTES[p] + _BYTES[g] + 2 * _BYTES[state or "float32"]
                    for p, g, state in COMBINATIONS.values())
     return n * (16 + sum(one_of_each))
 
 
 def make_step(name: str, n: int) -> Callable[[], None]:
-    """A step of Adam on arrays of its own, whose values are those of every other contender."""
+    """A step of Adam on arrays of its own, with the values that every contender has."""
     import ml_dtypes
 
     *dtypes, state = COMBINATIONS[name]
@@ -55,9 +60,9 @@ def make_step(name: str, n: int) -> Callable[[], None]:
 
 def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
         json: Path | None = None, picture: Path | None = None) -> None:
-    """Measure every combination in turn, print the table, and write what was asked for.
+    """Measure every combination in turn, print the table, and write the files named.
 
-    Interrupted, it does so with the rounds that are done before it raises KeyboardInterrupt.
+    On an interrupt, the complete rounds are reported before KeyboardInterrupt is raised.
     """
     wanted = ["ml_dtypes"] + ["matplotlib"] * (picture is not None)
     missing = [name for name in wanted if find_spec(name) is None]
@@ -74,10 +79,11 @@ def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
     print(machine.header(described))
     works = {ROOFLINE: contenders.roofline(n, "float32", 2)}
     works |= {name: repeated(make_step(name, n)) for name in COMBINATIONS}
-    interrupt = None
+    interrupt: Interrupted | None = None
+    timings: Timings | None
     try:
         timings = take_turns(works, seconds=seconds)
-    except KeyboardInterrupt as error:
+    except Interrupted as error:
         interrupt, timings = error, error.timings
     if timings is not None:
         row = Row("adam", "storage", n, timings)
@@ -93,12 +99,12 @@ def run(*, n: int = 10**8, threads: int | None = None, seconds: float = 5.0,
 
 
 def speed(row: Row, name: str) -> float:
-    """How many times as fast as the roofline of float32."""
+    """The time of the roofline of float32 / ours."""
     return row.timings.ratio(ROOFLINE, to=name)
 
 
 def table(row: Row) -> str:
-    """A line for each combination, under 80 columns."""
+    """A line for each combination, within 80 columns."""
     lines = [f"\nA step of Adam, {size_text(row.n)} elements, states rounded at random\n",
              f"{'':26}bytes moved    ns an element    times as fast as the",
              f"{'':26}an element{'':24}roofline of float32"]
@@ -109,25 +115,26 @@ def table(row: Row) -> str:
     return "\n".join(lines)
 
 
-def draw(path: Path, described: dict, row: Row) -> None:
+def draw(path: Path, described: dict[str, Any], row: Row) -> None:
     """A bar for each combination: time an element; a PNG."""
-    from matplotlib.figure import Figure  # wanted here only; needs no display
+    plotting.save(lambda: _figure(described, row), path)
 
-    names = list(COMBINATIONS)
-    fig = Figure(figsize=(8.4, 3.6), dpi=140, layout="constrained")
-    fig.suptitle(f"A step of Adam on {size_text(row.n)} elements", x=0.012, ha="left",
-                 fontweight="bold")
+
+def _figure(described: dict[str, Any], row: Row) -> Figure:
+    names = [name for name in COMBINATIONS if name in row.timings.rounds]
+    fig = plotting.figure(width=8.4, height=3.6,
+                          title=f"A step of Adam on {size_text(row.n)} elements")
     panel = fig.subplots()
-    panel.barh(names, [row.ns(name) for name in names], color="#D55E00", height=0.6)
-    panel.axvline(row.ns(ROOFLINE), color="#222222", linestyle="--", label="roofline of float32")
+    panel.barh(names, [row.ns(name) for name in names], color=plotting.OURS, height=0.6)
+    panel.axvline(row.ns(ROOFLINE), color=plotting.BLACK, linestyle="--",
+                  label="roofline of float32")
     for name in names:
         panel.annotate(f"  {bytes_moved(name):.0f} bytes", (0, name), va="center", fontsize=8,
                        color="white")
     panel.invert_yaxis()
     panel.set_xlabel("ns an element")
     panel.margins(x=0.12)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(frameon=False, fontsize=8)
-    fig.supxlabel(f"{machine.threads_text(described)}, {described['isa']}, {described['cpu']}",
-                  fontsize=8, color="#666666")
-    fig.savefig(path, metadata={"Software": None})
+    plotting.bars_only(panel, axis="x")
+    fig.legend(loc="outside upper right", fontsize=8)
+    plotting.footnote(fig, machine.footnote(described))
+    return fig

@@ -1,7 +1,7 @@
-"""Timing that holds on a machine with other things to do.
+"""Timing that is robust against other load on the machine.
 
-Contenders take turns, A B C A B C, so that whatever slows the machine slows them all; a figure
-is the median of the rounds, a ratio the median of the ratios within each round.
+Contenders take turns, A B C A B C, so that other load slows all of them; a time is the median of
+the rounds, a ratio the median of the ratios within each round.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from itertools import repeat
 from statistics import median, quantiles
 
 MIN_ROUNDS, MAX_ROUNDS = 7, 51
-SAMPLE = 0.01  # seconds that one sample lasts at least: long beside the clock and a wake-up
-# Seconds of rest before each sample. The threads of an OpenMP runtime keep spinning for some
+SAMPLE = 0.01  # the least seconds of a sample: long compared with the clock and a wake-up
+# Seconds of sleep before each sample. The threads of an OpenMP runtime keep spinning for some
 # milliseconds after their work, on the processors that the next contender needs.
 REST = 0.01
 
-Work = Callable[[int], object]  # does its job so many times
+Work = Callable[[int], object]  # repeats its job the given number of times
 
 
 def repeated(job: Callable[[], object]) -> Work:
-    """A job as Work: called so many times in a row."""
+    """A job as Work: the job is called the given number of times in a row."""
 
     def work(times: int) -> None:
         for _ in repeat(None, times):
@@ -39,10 +39,10 @@ def _seconds(work: Work, times: int) -> float:
 
 
 def _calls_per_sample(work: Work) -> tuple[int, float]:
-    """How many calls make a sample, and what such a sample takes.
+    """Returns the number of calls of a sample, and the seconds that such a sample takes.
 
-    The calls made on the way are the warm-up: they touch every page, start the threads, compile
-    what is compiled at first use, and are not counted.
+    The calls made to find it are the warm-up: they touch every page, start the threads, run
+    compilation at first use, and are not counted.
     """
     work(1)
     times = 1
@@ -51,9 +51,17 @@ def _calls_per_sample(work: Work) -> tuple[int, float]:
     return times, taken
 
 
+class Interrupted(KeyboardInterrupt):
+    """A KeyboardInterrupt that carries what was measured before it."""
+
+    def __init__(self, timings: Timings | None) -> None:
+        super().__init__()
+        self.timings = timings  # None if fewer than two rounds were done
+
+
 @dataclass(frozen=True)
 class Timings:
-    """Nanoseconds a call: for each contender, one figure a round."""
+    """Nanoseconds a call: for each contender, one value a round."""
 
     rounds: Mapping[str, list[float]]
 
@@ -61,11 +69,11 @@ class Timings:
         return median(self.rounds[name])
 
     def ratio(self, name: str, to: str) -> float:
-        """How many times as long as `to` the contender takes."""
+        """The contender's time / that of `to`."""
         pairs = zip(self.rounds[name], self.rounds[to], strict=True)
         return median(a / b for a, b in pairs)
 
-    def as_dict(self, per: float = 1.0) -> dict[str, dict]:
+    def as_dict(self, per: float = 1.0) -> dict[str, dict[str, float]]:
         """For JSON: median, quartiles and number of rounds, each figure divided by `per`."""
         return {
             name: dict(zip(("q1", "median", "q3"), (x / per for x in quantiles(values, n=4)),
@@ -80,11 +88,10 @@ def take_turns(
     seconds: float = 5.0,
     tick: Callable[[float], object] = lambda share: None,
 ) -> Timings:
-    """Time every contender in turn, for about so many seconds, but MIN_ROUNDS at least.
+    """Time every contender in turn for about `seconds`, and for at least MIN_ROUNDS rounds.
 
-    `tick` is told what share of the rounds has passed since it was last called. A
-    KeyboardInterrupt carries the Timings of the whole rounds before it as `timings`, None if they
-    are fewer than two.
+    `tick` is called after each round with the fraction of all rounds that a round is. A
+    KeyboardInterrupt becomes an Interrupted, with the Timings of the whole rounds before it.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -100,15 +107,14 @@ def take_turns(
             for name, work in contenders.items():
                 time.sleep(REST)
                 if calls[name] > 1:
-                    work(1)  # brings into the caches what can lie there, and wakes the threads
+                    work(1)  # warms the caches and wakes the threads
                 rounds[name].append(_seconds(work, calls[name]) * 1e9 / calls[name])
             tick(1 / n_rounds)
         return Timings(rounds)
     except KeyboardInterrupt as interrupt:
         whole = min(map(len, rounds.values()), default=0)
         done = {name: values[:whole] for name, values in rounds.items()}
-        interrupt.timings = Timings(done) if whole > 1 else None
-        raise
+        raise Interrupted(Timings(done) if whole > 1 else None) from interrupt
     finally:
         if was_enabled:
             gc.enable()

@@ -1,4 +1,4 @@
-"""``fastoptim demo``: trains a small network in six ways and draws what happened."""
+"""``fastoptim demo``: trains a small network by six methods and draws the results."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,13 +17,13 @@ _EXTRA = {
 def run(out_dir: Path | str, *, quick: bool = False, seed: int = 0) -> None:
     """Train, print the table of results, and write the pictures into `out_dir`.
 
-    `quick` makes fewer passes over the data: every row and every picture, but
-    lower accuracies. `seed` decides the initial weights and the order of the samples.
+    With `quick` there are fewer passes over the data: every row and every picture, but
+    lower accuracies. `seed` determines the initial weights and the order of the samples.
 
-    Interrupted, it prints the rows that are done before it raises KeyboardInterrupt.
+    On an interrupt, the rows that are done are printed before KeyboardInterrupt is raised.
 
     Raises ImportError if a package of the ``demo`` extra is missing, OSError if `out_dir` cannot
-    be made.
+    be created.
     """
     missing = [package for module, package in _EXTRA.items() if find_spec(module) is None]
     if missing:
@@ -31,7 +31,7 @@ def run(out_dir: Path | str, *, quick: bool = False, seed: int = 0) -> None:
             f"fastoptim demo needs {', '.join(_EXTRA.values())} (missing: "
             f"{', '.join(missing)}): pip install 'fastoptim[demo]'"
         )
-    # Only now, because these import the extra.
+    # Imported here, because these modules import the extra.
     from fastoptim.demo import pictures, train
 
     out_dir = Path(out_dir)
@@ -42,7 +42,7 @@ def run(out_dir: Path | str, *, quick: bool = False, seed: int = 0) -> None:
     results: list[train.Result] = []
     try:
         results.extend(train.train_all(data, epochs=epochs, seed=seed))
-    finally:  # interrupted or not
+    finally:  # also on an interrupt
         if results:
             print(train.table(results))
     print()

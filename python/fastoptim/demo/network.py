@@ -1,53 +1,66 @@
-"""A network of one hidden layer in plain NumPy: its cost and its gradients.
+"""A fully connected network in plain NumPy: its cost and its gradients.
 
 Notation: X is (m, n_x), one sample a row; Y is (m, n_y), one-hot; for layer l,
-Z is what goes into its activation and A what comes out. dV is the derivative of
-the cost with respect to V.
+Z is the input of its activation and A the output. dV is the derivative of the
+cost with respect to V. The hidden layers have ReLU, the last one softmax.
+
+The demo trains such a network with one hidden layer; the programs in bench/ time
+steps between the gradients of larger ones.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 Arrays = dict[str, np.ndarray]
 
 
-def init(n_x: int, n_hidden: int, n_y: int, *, seed: int = 0, dtype=np.float32) -> Arrays:
-    """Random weights and zero biases: ``{"W1", "b1", "W2", "b2"}``.
+def init(*sizes: int, seed: int = 0, dtype: DTypeLike = np.float32) -> Arrays:
+    """Random weights and zero biases for layers of these sizes, the input's first.
 
-    He initialization: W ~ Normal(0, 2 / fan_in), so that the ReLU, which zeroes
-    half of its inputs, hands on signals of the size that it got.
+    ``init(64, 128, 10)`` returns ``{"W1", "b1", "W2", "b2"}``.
+
+    He initialization: W ~ Normal(0, 2 / fan_in), so that the outputs of a ReLU, which
+    zeroes half of its inputs, vary as much as the inputs of the layer do.
 
     He et al., "Delving Deep into Rectifiers", 2015.
     """
     rng = np.random.default_rng(seed)
-
-    def weights(fan_in: int, fan_out: int) -> np.ndarray:
+    params: Arrays = {}
+    for layer, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:]), 1):
         w = rng.standard_normal((fan_in, fan_out)) * np.sqrt(2 / fan_in)
-        return w.astype(dtype)
-
-    return {
-        "W1": weights(n_x, n_hidden),
-        "b1": np.zeros(n_hidden, dtype),
-        "W2": weights(n_hidden, n_y),
-        "b2": np.zeros(n_y, dtype),
-    }
+        params[f"W{layer}"] = w.astype(dtype)
+        params[f"b{layer}"] = np.zeros(fan_out, dtype)
+    return params
 
 
-def forward(params: Arrays, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The hidden layer A1 and the logarithms of the class probabilities, log A2.
+def forward(params: Arrays, x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """The inputs of all layers, [X, A1, ...], and the logarithms of the class probabilities.
 
     Z1 = X W1 + b1       A1 = max(Z1, 0)
     Z2 = A1 W2 + b2      A2 = exp(Z2) / sum(exp(Z2))    (row by row)
     """
-    a1 = np.maximum(x @ params["W1"] + params["b1"], 0)
-    z2 = a1 @ params["W2"] + params["b2"]
-    # A shift of Z2 leaves the softmax alone and keeps exp from overflowing.
-    z2 -= z2.max(axis=1, keepdims=True)
-    return a1, z2 - np.log(np.exp(z2).sum(axis=1, keepdims=True))
+    inputs, n_layers = [x], len(params) // 2
+    for layer in range(1, n_layers + 1):
+        z = inputs[-1] @ params[f"W{layer}"]
+        z += params[f"b{layer}"]
+        if layer < n_layers:
+            inputs.append(np.maximum(z, 0, out=z))
+    # A shift of Z leaves the softmax as it is and keeps exp from overflowing.
+    z -= z.max(axis=1, keepdims=True)
+    return inputs, z - np.log(np.exp(z).sum(axis=1, keepdims=True))
 
 
-def _cost(params: Arrays, log_a2: np.ndarray, y: np.ndarray, l2: float) -> float:
-    squares = sum(np.vdot(params[name], params[name]) for name in ("W1", "W2"))
-    return float(l2 / 2 * squares - np.vdot(y, log_a2) / len(y))
+def _cost(params: Arrays, log_a: np.ndarray, y: np.ndarray, l2: float) -> float:
+    penalty = 0.0
+    if l2:
+        penalty = l2 / 2 * sum(np.vdot(w, w) for name, w in params.items() if name[0] == "W")
+    return float(penalty - np.vdot(y, log_a) / len(y))
 
 
 def cost(params: Arrays, x: np.ndarray, y: np.ndarray, *, l2: float = 0.0) -> float:
@@ -69,18 +82,23 @@ def gradients(
     `grads` has the names, shapes and dtype of `params`. Its arrays are reused at
     every step, so that an optimizer can be bound to them once.
     """
-    a1, log_a2 = forward(params, x)
-    dz2 = (np.exp(log_a2) - y) / len(y)
-    dz1 = (dz2 @ params["W2"].T) * (a1 > 0)
-    for layer, a, dz in ((1, x, dz1), (2, a1, dz2)):
-        dw = grads[f"W{layer}"]
+    inputs, log_a = forward(params, x)
+    dz = np.exp(log_a)
+    dz -= y
+    dz /= len(y)
+    for layer in range(len(inputs), 0, -1):
+        a, w, dw = inputs[layer - 1], params[f"W{layer}"], grads[f"W{layer}"]
         np.matmul(a.T, dz, out=dw)
-        dw += l2 * params[f"W{layer}"]
+        if l2:
+            dw += l2 * w
         np.sum(dz, axis=0, out=grads[f"b{layer}"])
-    return _cost(params, log_a2, y, l2)
+        if layer > 1:
+            dz = dz @ w.T
+            dz *= a > 0
+    return _cost(params, log_a, y, l2)
 
 
 def accuracy(params: Arrays, x: np.ndarray, y: np.ndarray) -> float:
     """The share of the samples whose most probable class is the right one."""
-    _, log_a2 = forward(params, x)
-    return float(np.mean(log_a2.argmax(axis=1) == y.argmax(axis=1)))
+    _, log_a = forward(params, x)
+    return float(np.mean(log_a.argmax(axis=1) == y.argmax(axis=1)))

@@ -1,8 +1,8 @@
-"""Trains the network on scanned digits in six ways that differ in the step alone.
+"""Trains the network on scanned digits by six methods that differ only in the step.
 
 Every method starts from the same weights, passes over the same samples the same
-number of times, and lowers the same cost. What differs is how many samples a step
-looks at, and what the step makes of their gradient.
+number of times, and minimizes the same cost. They differ in the number of samples
+of a step and in the rule that the step applies to the gradient.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -34,24 +34,24 @@ class Data:
 
 @dataclass(frozen=True)
 class Method:
-    """One way to descend: how many samples a step sees, and the rule of the step.
+    """A method of descent: the number of samples of a step, and its rule.
 
-    `batch_size` None stands for all the samples. `optimizer` gets the parameters,
-    the gradients that it is bound to, and the number of steps in an epoch.
+    `batch_size` None means all samples. `optimizer` is called with the parameters,
+    the gradients to bind, and the number of steps in an epoch.
     """
 
     name: str
     batch_size: int | None
-    optimizer: Callable
+    optimizer: Callable[[network.Arrays, network.Arrays, int], fo.Optimizer]
 
 
 @dataclass
 class Result:
-    """What a training run did.
+    """The record of a training run.
 
     `batch_costs[k]` is the cost of step k's own mini-batch, before the step;
-    `epoch_costs[e]` that of the whole training set after e epochs, which have taken
-    `epoch_seconds[e]`: gradients and steps, not the measuring of `epoch_costs`.
+    `epoch_costs[e]` that of the whole training set after e epochs, which took
+    `epoch_seconds[e]`: gradients and steps, without the evaluation of `epoch_costs`.
     """
 
     name: str
@@ -71,13 +71,13 @@ class Result:
         return len(self.epoch_costs) - 1
 
 
-def _decaying(lr: float, steps_per_epoch: int):
+def _decaying(lr: float, steps_per_epoch: int) -> fo.schedules.inverse_time:
     return fo.schedules.inverse_time(lr, decay_rate=0.2, steps_per_epoch=steps_per_epoch)
 
 
 # Each rate is about the largest of 2, 1, 0.5, 0.2, 0.1, ... with which the cost of the
-# training set still falls from epoch to epoch, but for ripples. So every method goes about
-# as fast as it steadily can, and none is handicapped by the rate of another.
+# training set still decreases from epoch to epoch, but for ripples. So every method is about
+# as fast as it can be while stable, and none is handicapped by the rate of another.
 METHODS = (
     Method("Batch gradient descent", None, lambda p, g, n: fo.SGD(p, g, lr=0.5)),
     Method("Stochastic gradient descent", 1, lambda p, g, n: fo.SGD(p, g, lr=0.01)),
@@ -91,16 +91,16 @@ METHODS = (
 def load_digits() -> Data:
     """The 1797 scans of 8 x 8 pixels that scikit-learn ships; a quarter is for testing.
 
-    The split is fixed and stratified: every digit has its share in both parts.
-    1344 samples are 42 whole mini-batches of 32: no epoch ends on a tiny one, whose
-    gradient is so noisy that it spoils what the others achieved.
+    The split is fixed and stratified: every digit has the same frequency in both parts.
+    1344 samples are 42 whole mini-batches of 32: no epoch ends with a tiny batch, whose
+    noisy gradient would undo progress.
     """
     x, digit = sklearn.datasets.load_digits(return_X_y=True)
     x = (x / 16).astype(np.float32)
     y = np.eye(10, dtype=np.float32)[digit]
-    x_train, x_test, y_train, y_test = train_test_split(
+    x_train, x_test, y_train, y_test = map(np.asarray, train_test_split(
         x, y, train_size=1344, stratify=digit, random_state=0
-    )
+    ))
     return Data(x_train, y_train, x_test, y_test)
 
 
@@ -141,9 +141,9 @@ def train_all(data: Data, *, epochs: int, seed: int = 0) -> Iterator[Result]:
         bar_format="{desc:27} {bar} {n_fmt}/{total_fmt} epochs{postfix}",
         ncols=80,
         leave=False,
-        disable=None,  # where there is no terminal to draw it on
+        disable=None,  # disabled unless the output is a terminal
     )
-    # One BLAS thread is as fast on matrices this small, and its times vary less.
+    # With matrices this small, one BLAS thread is as fast, and its times vary less.
     with bar, threadpool_limits(1, user_api="blas"):
 
         def show(result: Result) -> None:
@@ -156,7 +156,7 @@ def train_all(data: Data, *, epochs: int, seed: int = 0) -> Iterator[Result]:
 
 
 def introduction(data: Data, epochs: int) -> str:
-    """What is trained on what, and what is held equal."""
+    """Describe the data, the network, and what all methods have in common."""
     (m, n_x), n_y = data.x_train.shape, data.y_train.shape[1]
     return (
         f"Digits: {m} scans to learn from, {len(data.x_test)} to test on.\n"

@@ -1,10 +1,10 @@
-"""The pictures of ``fastoptim demo``; the steps, rates, batches and averages are fastoptim's."""
+"""The pictures of ``fastoptim demo``, computed with fastoptim's own steps, rates and averages."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from fastoptim import plotting
 from fastoptim.demo.pictures import descent, rates, series
-from fastoptim.demo.pictures.style import save
 from fastoptim.demo.train import Result
 
 __all__ = ["draw_all"]
@@ -22,5 +22,5 @@ def draw_all(results: list[Result], out_dir: Path, *, seed: int = 0) -> Iterator
     }
     for name, draw in pictures.items():
         path = out_dir / f"{name}.png"
-        save(draw, path)
+        plotting.save(draw, path)
         yield path

@@ -1,25 +1,28 @@
-"""How the size of a batch and the rule of the step shape the way down."""
+"""The effect of the batch size and of the update rule on the path of descent."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 import fastoptim as fo
-from fastoptim.demo.pictures import style
+from fastoptim import plotting
 from fastoptim.demo.train import Result
 
 
 def batch_sizes(results: list[Result]) -> Figure:
     """Cost against step, epoch and time of batch, stochastic and mini-batch descent."""
-    fig = style.figure(height=4.5, title="How many samples should a step look at?")
+    fig = plotting.figure(height=4.5, title="How many samples should a step look at?")
     steps, epochs, times = fig.subplots(1, 3, sharey=True, width_ratios=(1.25, 1, 1))
-    # The noisier, the longer the average; the exact cost of batch descent needs none.
+    # Noisier costs need longer averages; the exact cost of batch descent needs none.
     looks = zip(
         results,
-        (style.BATCH, style.STOCHASTIC, style.MINI_BATCH),
+        (plotting.BATCH, plotting.STOCHASTIC, plotting.MINI_BATCH),
         (0.0, 0.99, 0.9),
         strict=True,
     )
-    # The noisiest first, so that it lies below the others.
+    # The noisiest is drawn first, below the others.
     for result, colour, beta in sorted(looks, key=lambda look: look[0].batch_size):
         costs = np.array(result.batch_costs)
         shown = _log_spaced(len(costs))
@@ -29,7 +32,7 @@ def batch_sizes(results: list[Result]) -> Figure:
         label = f"{name}: {per_step} {'sample' if per_step == 1 else 'samples'} a step"
         epochs.plot(result.epoch_costs, color=colour, label=label)
         times.plot(result.epoch_seconds[1:], result.epoch_costs[1:], color=colour,
-                   gid=style.TIMED)
+                   gid=plotting.TIMED)
     steps.set(
         xscale="log",
         yscale="log",
@@ -52,7 +55,7 @@ def batch_sizes(results: list[Result]) -> Figure:
 
 
 def _log_spaced(n: int) -> np.ndarray:
-    """Some of the indices below n, evenly spaced on a logarithmic axis: 300 in each power of 10."""
+    """Indices below n, evenly spaced on a logarithmic axis: 300 in each power of 10."""
     some = np.unique(np.geomspace(1, 10**7, 2100).astype(int)) - 1
     return some[some < n]
 
@@ -60,18 +63,18 @@ def _log_spaced(n: int) -> np.ndarray:
 CURVATURE = np.array([1.0, 25.0])
 START = np.array([-9.0, 2.2])
 LOW = 0.01
-RULES = (
-    ("Gradient descent", style.BATCH, fo.SGD, {"lr": 0.072}),
-    ("Momentum", style.MOMENTUM, fo.Momentum, {"lr": 0.18, "beta": 0.75}),
-    ("RMSProp", style.RMSPROP, fo.RMSProp, {"lr": 0.4, "beta": 0.95}),
-    ("Adam", style.ADAM, fo.Adam, {"lr": 0.6, "betas": (0.7, 0.95)}),
+RULES: tuple[tuple[str, str, Callable[..., fo.Optimizer], dict[str, Any]], ...] = (
+    ("Gradient descent", plotting.BATCH, fo.SGD, {"lr": 0.072}),
+    ("Momentum", plotting.MOMENTUM, fo.Momentum, {"lr": 0.18, "beta": 0.75}),
+    ("RMSProp", plotting.RMSPROP, fo.RMSProp, {"lr": 0.4, "beta": 0.95}),
+    ("Adam", plotting.ADAM, fo.Adam, {"lr": 0.6, "betas": (0.7, 0.95)}),
 )
 
 
 def bowl() -> Figure:
     """The paths of four rules from one point to the minimum of an elongated bowl."""
     title = r"Four ways down an elongated bowl, $J = (x^2 + 25\, y^2)\, /\, 2$"
-    fig = style.figure(height=5.6, title=title)
+    fig = plotting.figure(height=5.6, title=title)
     panels = fig.subplots(2, 2, sharex=True, sharey=True)
     x, y = np.meshgrid(np.linspace(-10, 3, 200), np.linspace(-2.8, 2.8, 100))
     height = (CURVATURE[0] * x**2 + CURVATURE[1] * y**2) / 2
@@ -80,7 +83,7 @@ def bowl() -> Figure:
         panel.contour(x, y, height, np.geomspace(0.3, 110, 9), colors="#C8C8C8", linewidths=0.7)
         panel.plot(*path.T, "-o", color=colour, lw=1.3, ms=3.2)
         panel.plot(*START, "o", color=colour, ms=7)
-        panel.plot(0, 0, "+", color=style.BLACK, ms=11, mew=1.6)
+        panel.plot(0, 0, "+", color=plotting.BLACK, ms=11, mew=1.6)
         named = ", ".join(f"{option} = {value}" for option, value in options.items())
         panel.set_title(f"{name} ({named}): {len(path) - 1} steps to J < {LOW}", fontsize=10)
         panel.grid(False)
@@ -93,7 +96,7 @@ def bowl() -> Figure:
     return fig
 
 
-def descend(rule, options: dict) -> np.ndarray:
+def descend(rule: Callable[..., fo.Optimizer], options: dict[str, Any]) -> np.ndarray:
     """The points (steps + 1, 2) that an optimizer visits until J is low, at most 200 steps."""
     point = START.copy()
     optimizer = rule(point, **options)

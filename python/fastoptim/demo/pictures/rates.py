@@ -1,10 +1,12 @@
-"""Learning rates over time, and what a decaying one is good for."""
+"""Learning-rate schedules, and the effect of a decaying rate."""
+
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
 
 import fastoptim as fo
-from fastoptim.demo.pictures import style
+from fastoptim import plotting
 from fastoptim.demo.pictures.series import temperatures
 
 
@@ -21,12 +23,12 @@ def schedules() -> Figure:
     }
     epochs = np.arange(60)
     rates = {title: [curve(int(e)) for e in epochs] for title, curve in curves.items()}
-    fig = style.figure(height=5.0, title=r"Six schedules from the same $\alpha_0$ = 0.01")
+    fig = plotting.figure(height=5.0, title=r"Six schedules from the same $\alpha_0$ = 0.01")
     panels = fig.subplots(2, 3, sharex=True, sharey=True)
     for panel, title in zip(panels.flat, rates, strict=True):
         for other in rates.values():
             panel.step(epochs, other, where="post", color="#D8D8D8", lw=1)
-        panel.step(epochs, rates[title], where="post", color=style.BLUE, lw=2.4)
+        panel.step(epochs, rates[title], where="post", color=plotting.BLUE, lw=2.4)
         panel.set(title=title, xlim=(-1, 60), ylim=(0, 0.0108))
     for panel in panels[1]:
         panel.set_xlabel("epoch e")
@@ -54,23 +56,24 @@ def settling(*, seed: int = 0) -> Figure:
     def excess(weights: np.ndarray) -> np.ndarray:
         """J(w) - J(best), for weights along the last axis."""
         away = weights - best
-        return np.einsum("...i,ij,...j->...", away, hessian, away) / 2
+        heights: np.ndarray = np.einsum("...i,ij,...j->...", away, hessian, away) / 2
+        return heights
 
-    fig = style.figure(height=4.4, title="A decaying rate settles where a constant one wanders")
+    fig = plotting.figure(height=4.4, title="A decaying rate settles where a constant one wanders")
     *planes, distance = fig.subplots(1, 3, width_ratios=(1, 1, 1.35))
     planes[1].sharey(planes[0])
     planes[1].tick_params(labelleft=False)
     w0, w1 = np.meshgrid(np.linspace(-0.24, 0.24, 80), np.linspace(-0.05, 1.2, 80))
     bowl = excess(np.stack([w0, w1], axis=-1))
-    runs = (
-        (f"constant rate, {RATE}", style.SKY, RATE),
-        (f"decaying rate, {RATE} / (1 + epoch)", style.BLUE, decaying),
+    runs: tuple[tuple[str, str, float | Callable[[int], float]], ...] = (
+        (f"constant rate, {RATE}", plotting.SKY, RATE),
+        (f"decaying rate, {RATE} / (1 + epoch)", plotting.BLUE, decaying),
     )
     for plane, (title, colour, lr) in zip(planes, runs, strict=True):
         path = _path(x, y, lr, seed=seed)
         plane.contour(w0, w1, bowl, np.geomspace(1e-3, 0.5, 7), colors="#C8C8C8", linewidths=0.7)
         plane.plot(*path.T, color=colour, lw=0.7)
-        plane.plot(*best, "+", color=style.BLACK, ms=11, mew=1.6)
+        plane.plot(*best, "+", color=plotting.BLACK, ms=11, mew=1.6)
         plane.set(title=title, xlabel="$w_0$ (intercept)")
         plane.grid(False)
         distance.plot(fo.ewma(excess(path), 0.98), color=colour, label=title)
@@ -92,7 +95,8 @@ def _regression() -> tuple[np.ndarray, np.ndarray]:
     return np.column_stack([np.ones(len(z) - 1), z[:-1]]), z[1:].copy()
 
 
-def _path(x: np.ndarray, y: np.ndarray, lr, *, seed: int) -> np.ndarray:
+def _path(x: np.ndarray, y: np.ndarray, lr: float | Callable[[int], float], *,
+          seed: int) -> np.ndarray:
     """The weights that mini-batch descent on the squared error visits, from zero on."""
     weights = np.zeros(2)
     optimizer = fo.SGD(weights, lr=lr)

@@ -1,5 +1,7 @@
 """Exponentially weighted moving averages of a real series: Seattle's temperatures."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import ConciseDateFormatter, MonthLocator
@@ -7,9 +9,9 @@ from matplotlib.figure import Figure
 from vega_datasets import local_data
 
 import fastoptim as fo
-from fastoptim.demo.pictures import style
+from fastoptim import plotting
 
-BETAS = {0.5: style.SKY, 0.9: style.BLUE, 0.98: style.VERMILION}
+BETAS = {0.5: plotting.SKY, 0.9: plotting.BLUE, 0.98: plotting.VERMILION}
 
 
 def temperatures() -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +23,7 @@ def temperatures() -> tuple[np.ndarray, np.ndarray]:
 def moving_averages() -> Figure:
     """Two years of temperatures and their averages at three betas."""
     day, celsius = (column[:731] for column in temperatures())
-    fig = style.figure(height=4.6, title="A noisy series and its moving averages")
+    fig = plotting.figure(height=4.6, title="A noisy series and its moving averages")
     axes = fig.subplots()
     _plot_days(axes, day, celsius, months=(1, 4, 7, 10))
     for beta, colour in BETAS.items():
@@ -39,7 +41,8 @@ def moving_averages() -> Figure:
 def bias_correction() -> Figure:
     """The first months of the series, averaged with and without bias correction."""
     day, celsius = (column[:112] for column in temperatures())
-    fig = style.figure(height=4.4, title="An average that starts from zero needs bias correction")
+    title = "An average that starts from zero needs bias correction"
+    fig = plotting.figure(height=4.4, title=title)
     panels = fig.subplots(1, 2, sharey=True)
     for panel, beta in zip(panels, (0.9, 0.98), strict=True):
         _plot_days(panel, day, celsius, months=range(1, 13))
@@ -55,8 +58,8 @@ def bias_correction() -> Figure:
     return fig
 
 
-def _plot_days(axes: Axes, day: np.ndarray, celsius: np.ndarray, *, months) -> None:
-    axes.plot(day, celsius, ".", color=style.GREY, ms=4, mew=0, label="highest of the day")
+def _plot_days(axes: Axes, day: np.ndarray, celsius: np.ndarray, *, months: Iterable[int]) -> None:
+    axes.plot(day, celsius, ".", color=plotting.GREY, ms=4, mew=0, label="highest of the day")
     axes.set(ylabel="temperature in Seattle (\N{DEGREE SIGN}C)", xlabel="day")
     axes.margins(x=0.015)
     locator = MonthLocator(bymonth=tuple(months))

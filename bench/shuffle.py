@@ -1,26 +1,26 @@
-"""An epoch of shuffled mini-batches, side by side with NumPy and torch.
+"""An epoch of shuffled mini-batches, beside NumPy and torch.
 
-    python bench/bench_shuffle.py [--mib 128] [--repeats 3] [--out bench/results] [--redraw FILE]
+    python bench/shuffle.py [--mib 128] [--repeats 3] [--json FILE] [--picture FILE]
 
-Each figure is the best of interleaved repeats: every way once, then every way again. An epoch is
-its order and every batch of (X, Y); X does not fit in the caches, Y is an int64 label a row. The
-DataLoader's batches after the first are timed for a second and scaled up to the epoch, as they
-would take minutes.
-torch is left out if it is not installed.
+Each time is the best of interleaved repeats: every method once, then every method again. An epoch
+comprises its order and every batch of (X, Y); X does not fit in the caches, Y is an int64 label a
+row. The DataLoader's batches after the first are timed for a second and extrapolated to the epoch,
+which would take minutes. torch is skipped if it is not installed.
 """
 
 import argparse
 import itertools
+import json
 import os
-import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from common import in_new_process
 
 import fastoptim as fo
+from fastoptim import plotting
+from fastoptim.bench import machine
 from fastoptim.bench.timing import REST
 
 try:
@@ -30,10 +30,9 @@ except ImportError:
 
 ROWS = {"16 B": 4, "128 B": 32, "3 KiB": 768}  # float32 values in a row
 BATCHES = (64, 512, 8192)
-# Okabe and Ito's palette, which colour-blind readers can tell apart. Ours stands out.
-COLOURS = ("#D55E00", "#0072B2", "#56B4E9", "#009E73", "#9A9A9A")
+COLOURS = (plotting.OURS, plotting.BLUE, plotting.SKY, plotting.GREEN, plotting.GREY)
 DATALOADER_SECONDS = 1.0
-CELL_SECONDS = 8.0  # short epochs are repeated for that long, to find the machine at rest
+CELL_SECONDS = 8.0  # short epochs are repeated for that long, so that one runs undisturbed
 
 
 def numpy_fancy(X, Y, size, epoch):
@@ -48,7 +47,7 @@ def numpy_take(X, Y, size, epoch):
     x, y = np.empty((size, X.shape[1]), X.dtype), np.empty(size, Y.dtype)
     for k in range(0, len(X), size):
         rows = order[k : k + size]
-        # mode: with the default, NumPy would copy through a buffer.
+        # With the default mode, NumPy would copy through a buffer.
         np.take(X, rows, 0, out=x[: len(rows)], mode="clip")
         np.take(Y, rows, 0, out=y[: len(rows)], mode="clip")
 
@@ -99,7 +98,7 @@ def epoch_times(mib, repeats):
                 for name, way in WAYS.items():
                     if name == "torch DataLoader" and repeat:
                         continue  # slow, and the same each time
-                    time.sleep(REST)  # or the threads of the way before spin into this one
+                    time.sleep(REST)
                     start = time.perf_counter()
                     scaled = way(X, Y, size, repeat)
                     best[name] = min(best[name], scaled or time.perf_counter() - start)
@@ -110,59 +109,54 @@ def epoch_times(mib, repeats):
     return table
 
 
-def print_table(table):
+def ns_a_row(row, seconds, mib):
+    return 1e9 * seconds / ((mib << 20) // (4 * ROWS[row]))
+
+
+def print_table(table, mib):
     names = list(WAYS)
     print(f"\n{'row':>6} {'batch':>6}  " + "  ".join(f"{name:>18}" for name in names)
-          + "   (ns a row; how many times fastoptim's)")
+          + "   (ns a row; their time / ours)")
     for (row, size), best in table.items():
-        n = (ARGUMENTS.mib << 20) // (4 * ROWS[row])
-        cells = [f"{1e9 * best[name] / n:9.1f} {best[name] / best['fastoptim']:7.2f}x"
+        cells = [f"{ns_a_row(row, best[name], mib):9.1f} {best[name] / best['fastoptim']:7.2f}x"
                  for name in names]
         print(f"{row:>6} {size:6}  " + "  ".join(f"{cell:>18}" for cell in cells))
 
 
-def picture(table, path):
-    """A panel for each size of row, a group of bars for each batch size."""
-    from matplotlib.figure import Figure
+def write_json(path, described, table, mib):
+    cells = [{"row": row, "batch": size, "seconds": best} for (row, size), best in table.items()]
+    content = {"machine": described, "mib": mib, "epochs": cells}
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
+
+def draw(path, table, mib):
+    """A panel for each size of row, a group of bars for each batch size."""
+    plotting.save(lambda: _figure(table, mib), path)
+
+
+def _figure(table, mib):
     names = list(next(iter(table.values())))
-    fig = Figure(figsize=(9.6, 4.0), dpi=140, layout="constrained")
-    fig.suptitle("A whole epoch of shuffled mini-batches of (X, Y)", x=0.012, ha="left",
-                 fontweight="bold")
+    fig = plotting.figure(height=4.0, title="A whole epoch of shuffled mini-batches of (X, Y)")
     panels = fig.subplots(1, len(ROWS), sharey=True)
     for panel, row in zip(panels, ROWS):
-        n = (ARGUMENTS.mib << 20) // (4 * ROWS[row])
         width = 0.8 / len(names)
         for k, name in enumerate(names):
-            heights = [1e9 * table[row, size][name] / n for size in BATCHES]
+            heights = [ns_a_row(row, table[row, size][name], mib) for size in BATCHES]
             panel.bar(np.arange(len(BATCHES)) + (k - (len(names) - 1) / 2) * width, heights, width,
                       label=name, color=COLOURS[k])
         panel.set_yscale("log")
         panel.set_xticks(range(len(BATCHES)), BATCHES)
         panel.set_xlabel("rows in a batch")
-        panel.set_title(f"rows of {row}", loc="left", fontsize=11)
-        panel.grid(axis="y", color="#E6E6E6")
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
+        panel.set_title(f"rows of {row}")
+        plotting.bars_only(panel, axis="y")
     panels[0].set_ylabel("ns a row, order included")
     handles, labels = panels[0].get_legend_handles_labels()
-    fig.legend(handles, labels, frameon=False, loc="outside lower center", ncols=len(names))
-    fig.savefig(path, metadata={"Software": None})
-    print(f"picture: {path}")
-
-
-def printed_before(path):
-    """The table of epoch_times, read from what an earlier run printed."""
-    table = {}
-    for line in path.read_text().splitlines():
-        if match := re.match(r"  rows of (.+?) +batches of +(\d+)  ms: ", line):
-            cells = re.findall(r"(\S.*?) +([\d.]+)(?:  |$)", line[match.end():])
-            table[match[1], int(match[2])] = {name: float(ms) / 1e3 for name, ms in cells}
-    return table
+    fig.legend(handles, labels, loc="outside lower center", ncols=len(names))
+    return fig
 
 
 def index_rate(repeats):
-    """ns an index of n = 10**8 on one thread, in blocks."""
+    """ns an index, n = 10**8, on one thread, in blocks of 65536."""
     threads = fo.get_num_threads()
     fo.set_num_threads(1)
     p, total = fo.Permutation(10**8), 20_000_000
@@ -177,7 +171,7 @@ def index_rate(repeats):
 
 
 def first_batch(repeats):
-    """Seconds to the first batch of 512 of 10**8 rows."""
+    """Seconds to the first batch of 512 of 10**8 rows: ours, NumPy's."""
     X = np.ones(10**8, np.float32)
     ours = theirs = float("inf")
     for _ in range(repeats):
@@ -212,43 +206,36 @@ print(peak() - before)
 
 
 def memory(n, way):
-    """KiB by which an epoch raises the peak of a process that already made small batches."""
-    run = subprocess.run([sys.executable, "-c", MEMORY, str(n), way], check=True,
-                         capture_output=True, text=True)
-    return int(run.stdout)
+    """KiB by which an epoch raises the peak memory of a process that has made small batches."""
+    return in_new_process(MEMORY, n, way)[0]
 
 
 def main():
-    if ARGUMENTS.redraw:
-        picture(printed_before(ARGUMENTS.redraw), ARGUMENTS.out / "shuffle.png")
-        return
-    info = fo.build_info()
-    print(f"fastoptim {info['version']}, {info['isa']}, {fo.get_num_threads()} threads, NumPy "
-          f"{np.__version__}, {'torch ' + torch.__version__ if torch else 'no torch'}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mib", type=int, default=128, help="of X (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--picture", type=Path)
+    args = parser.parse_args()
+    described = machine.describe() | {"torch": torch.__version__ if torch else None}
+    print(machine.header(described))
+    print(f"torch {torch.__version__}" if torch else "no torch")
     if torch:
         torch.set_num_threads(fo.get_num_threads())
-    print(f"\nindex, n = 10**8, one thread: {index_rate(ARGUMENTS.repeats):.2f} ns")
-    ours, theirs = first_batch(ARGUMENTS.repeats)
+    print(f"\nindex, n = 10**8, one thread: {index_rate(args.repeats):.2f} ns")
+    ours, theirs = first_batch(args.repeats)
     print(f"first batch of 10**8 rows: fastoptim {1e3 * ours:.3f} ms, NumPy {1e3 * theirs:.0f} ms")
     if os.path.exists("/proc/self/status"):
         for way, n in itertools.product(("fastoptim", "NumPy"), (10**6, 10**7, 10**8)):
             print(f"peak memory of an epoch, n = {n:>9}: {way:9} +{memory(n, way) / 1024:.1f} MiB")
-    print(f"\nan epoch of {ARGUMENTS.mib} MiB:")
-    table = epoch_times(ARGUMENTS.mib, ARGUMENTS.repeats)
-    print_table(table)
-    try:
-        ARGUMENTS.out.mkdir(parents=True, exist_ok=True)
-        picture(table, ARGUMENTS.out / "shuffle.png")
-    except ImportError:
-        print("no picture: matplotlib is not installed")
+    print(f"\nan epoch of {args.mib} MiB:")
+    table = epoch_times(args.mib, args.repeats)
+    print_table(table, args.mib)
+    if args.json:
+        write_json(args.json, described, table, args.mib)
+    if args.picture:
+        draw(args.picture, table, args.mib)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mib", type=int, default=128, help="of X (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("bench/results"))
-    parser.add_argument("--redraw", type=Path, metavar="FILE",
-                        help="draw what an earlier run printed, and measure nothing")
-    ARGUMENTS = parser.parse_args()
     main()

@@ -1,6 +1,6 @@
 """One pass over a memory-mapped file in shuffled blocks, beside reading it once through.
 
-    python bench/bench_stream.py [--gib 8] [--dir DIR] [--repeats 3] [--out bench/results]
+    python bench/stream.py [--gib 8] [--dir DIR] [--repeats 3] [--picture FILE]
 
 Both begin with a cold cache: the file's pages are written back and dropped with posix_fadvise. A
 thread reads the process's own accounting (/proc/self/smaps_rollup for anonymous memory, /proc/self/
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import fastoptim as fo
+from fastoptim import plotting
 
 ROW = 3072  # bytes
 MIB = 1 << 20
@@ -121,28 +122,33 @@ def shuffled_pass(path, rows, args):
     return elapsed, accounting.samples
 
 
-def picture(samples, window, path):
-    import matplotlib
+def draw(path, samples, window, gib):
+    plotting.save(lambda: _figure(samples, window, gib), path)
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
 
-    time_, anonymous, mapped = np.array(samples).T
-    figure, axis = plt.subplots(figsize=(8, 4))
-    axis.plot(time_, mapped, color="#c03a2b", label="mapped pages of the file")
-    axis.plot(time_, anonymous, color="#4a6fa5", label="anonymous memory")
-    axis.axhline(2 * window, color="gray", linestyle=":", label="two windows")
-    axis.set(xlabel="seconds", ylabel="MiB", ylim=(0, None),
-             title=f"One shuffled pass over a file of {ARGUMENTS.gib:g} GiB")
-    axis.legend()
-    axis.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    print(f"picture: {path}")
+def _figure(samples, window, gib):
+    seconds, anonymous, mapped = np.array(samples).T
+    fig = plotting.figure(height=4, title=f"One shuffled pass over a file of {gib:g} GiB")
+    panel = fig.subplots()
+    panel.plot(seconds, mapped, color=plotting.OURS, label="mapped pages of the file")
+    panel.plot(seconds, anonymous, color=plotting.BLUE, label="anonymous memory")
+    panel.axhline(2 * window, color=plotting.GREY, linestyle=":", label="two windows")
+    panel.set(xlabel="seconds", ylabel="MiB", ylim=(0, None))
+    panel.legend()
+    return fig
 
 
 def main():
-    args = ARGUMENTS
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gib", type=float, default=8.0, help="of the file (default: 8)")
+    parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()),
+                        help="where the file is put for the while (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--block-rows", type=int, default=1024)
+    parser.add_argument("--window-blocks", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--picture", type=Path)
+    args = parser.parse_args()
     size = int(args.gib * 1024) * MIB
     if shutil.disk_usage(args.dir).free < size * 1.1:
         sys.exit(f"--dir must have {args.gib * 1.1:.1f} GiB free, got "
@@ -175,22 +181,9 @@ def main():
     steady = anonymous[len(anonymous) // 10 :]
     print(f"anonymous: {steady.min():.1f} to {steady.max():.1f} MiB after the first tenth; mapped: "
           f"at most {mapped.max():.1f} MiB, {mapped.max() / window:.2f} windows")
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        picture(samples, window, args.out / "stream.png")
-    except ImportError:
-        print("no picture: matplotlib is not installed")
+    if args.picture:
+        draw(args.picture, samples, window, args.gib)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gib", type=float, default=8.0, help="of the file (default: 8)")
-    parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()),
-                        help="where the file is put for the while (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--block-rows", type=int, default=1024)
-    parser.add_argument("--window-blocks", type=int, default=32)
-    parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("--out", type=Path, default=Path("bench/results"))
-    ARGUMENTS = parser.parse_args()
     main()

@@ -12,10 +12,10 @@
 #include <thread>
 #include <vector>
 
-#include "../cpp/shuffle/batch_loader.hpp"
 #include "../cpp/core/dispatch.hpp"
 #include "../cpp/core/parallel.hpp"
 #include "../cpp/core/step.hpp"
+#include "../cpp/shuffle/batch_loader.hpp"
 
 static std::atomic<long> n_news{0};
 

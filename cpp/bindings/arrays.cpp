@@ -91,7 +91,8 @@ void check_device(py::handle x, const std::string& label, const std::string& typ
 }  // namespace
 
 Form::Form(const py::array& x)
-    : n_axes_(header(x)->nd), extents_and_strides_(x.shape(), x.shape() + n_axes_),
+    : n_axes_(header(x)->nd),
+      extents_and_strides_(x.shape(), x.shape() + n_axes_),
       dtype_(x.dtype()) {
   extents_and_strides_.insert(extents_and_strides_.end(), x.strides(), x.strides() + n_axes_);
 }
@@ -122,14 +123,14 @@ py::array as_array(py::handle x, const std::string& label, bool keep_subclass) {
       return call_python(numpy.attr("from_dlpack"), x);
     }
     if (PyObject_CheckBuffer(x.ptr()))
-      return numpy.attr("asarray")(py::reinterpret_steal<py::object>(
-          PyMemoryView_FromObject(x.ptr())));
+      return numpy.attr("asarray")(
+          py::reinterpret_steal<py::object>(PyMemoryView_FromObject(x.ptr())));
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_Exception)) throw;  // an interrupt, say
-    py::raise_from(error, PyExc_TypeError,
-                   (label + " must be readable in place on the CPU, got " + type + ": " +
-                    text(error.value()))
-                       .c_str());
+    py::raise_from(
+        error, PyExc_TypeError,
+        (label + " must be readable in place on the CPU, got " + type + ": " + text(error.value()))
+            .c_str());
     throw py::error_already_set();
   }
   if (py::hasattr(x, "__array__"))
@@ -172,7 +173,9 @@ Storages all_of(Role role, Storage parameter) {
 std::string names_of(const Storages& storages) {
   std::string list;
   for (std::size_t k = 0; k < storages.size(); ++k)
-    list += (k == 0 ? "" : k + 1 < storages.size() ? ", " : " or ") +
+    list += (k == 0                    ? ""
+             : k + 1 < storages.size() ? ", "
+                                       : " or ") +
             std::string(storage_names[int(storages[k])]);
   return list;
 }
@@ -204,9 +207,12 @@ Storage check_storage(const py::array& x, const std::string& label, Role role, S
     if (dtype.num() == type_numbers[int(storage)]) return storage;
   }
   std::string rule = label + " must have dtype " + names_of(allowed);
-  if (role == Role::parameter) rule += " in native byte order";
-  else if (allowed.size() == 1) rule += " like " + parameter_label;
-  else rule += " for " + parameter_label + " of " + storage_names[int(parameter)];
+  if (role == Role::parameter)
+    rule += " in native byte order";
+  else if (allowed.size() == 1)
+    rule += " like " + parameter_label;
+  else
+    rule += " for " + parameter_label + " of " + storage_names[int(parameter)];
   std::string fix;
   if (role == Role::gradient && parameter != Storage::bfloat16)
     fix = std::string(": convert it, .astype(np.") + storage_names[int(parameter)] + ")";
@@ -221,11 +227,11 @@ void check_shape(const py::array& x, const std::string& label, const py::array& 
   if (same_shape(x, like)) return;
   const bool transposed = x.ndim() == 2 && like.ndim() == 2 && x.shape(0) == like.shape(1) &&
                           x.shape(1) == like.shape(0);
-  const char* const fix =
-      transposed                  ? ": its transpose .T has that shape"
-      : x.size() == like.size()   ? ": it has as many elements, reshape it, or sum with keepdims=True"
-      : x.ndim() == 0             ? ": that is a single number, as a loss is"
-                                  : "";
+  const char* const fix = transposed ? ": its transpose .T has that shape"
+                          : x.size() == like.size()
+                              ? ": it has as many elements, reshape it, or sum with keepdims=True"
+                          : x.ndim() == 0 ? ": that is a single number, as a loss is"
+                                          : "";
   throw py::value_error(label + " must have shape " + shape_text(like) + ", got " + shape_text(x) +
                         fix);
 }

@@ -33,8 +33,8 @@ enum class Role { parameter, gradient, state, codes, master };
 // How an array's elements are stored. TypeError if its dtype does not go with its role and the
 // parameter's storage. With uint16_is_bfloat16 a uint16 array holds bfloat16 patterns.
 Storage check_storage(const py::array& x, const std::string& label, Role role,
-                      Storage parameter = Storage::float32,
-                      const std::string& parameter_label = {}, bool uint16_is_bfloat16 = false);
+                      Storage parameter = Storage::float32, const std::string& parameter_label = {},
+                      bool uint16_is_bfloat16 = false);
 
 const char* storage_name(Storage storage);
 
@@ -70,7 +70,7 @@ class Written {
   const Region* shared_with(const Region& region) const;
 
  private:
-  std::vector<Region> regions_;         // by begin
+  std::vector<Region> regions_;        // by begin
   std::vector<const char*> begins_;    // theirs
   std::vector<const char*> last_end_;  // of all regions up to here
 };

@@ -96,7 +96,10 @@ class BoundStep::Turn {
 };
 
 BoundStep::Array::Array(py::array x, std::string name)
-    : array(std::move(x)), data(data_of(array)), form(array), label(std::move(name)) {}
+    : array(std::move(x)),
+      data(data_of(array)),
+      form(array),
+      label(std::move(name)) {}
 
 [[noreturn]] void BoundStep::Array::refuse_changed() const {
   throw py::value_error(label +
@@ -115,7 +118,8 @@ inline void BoundStep::Array::check_written() const {
 
 BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t,
                      bool uint16_is_bfloat16)
-    : uint16_is_bfloat16_(uint16_is_bfloat16), t_(t) {
+    : uint16_is_bfloat16_(uint16_is_bfloat16),
+      t_(t) {
   for (py::handle rule : rules) groups_.push_back(make_group(rule.cast<py::tuple>()));
 
   std::vector<Region> written;
@@ -123,8 +127,9 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
   std::vector<Work> works;
   for (std::size_t i = 0; i < items_.size(); ++i) {
     const auto [index, labels, arrays, scales] =
-        tensors[i].cast<std::tuple<int, std::vector<std::string>, std::vector<py::object>,
-                                   std::vector<py::array>>>();
+        tensors[i]
+            .cast<std::tuple<int, std::vector<std::string>, std::vector<py::object>,
+                             std::vector<py::array>>>();
     Group& group = groups_.at(index);
     const std::size_t n_states = group.rule->n_states, n_arrays = 2 + n_states;
     Item& item = items_[i];
@@ -142,9 +147,9 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
     const Array& parameter = item.arrays[0];
     for (std::size_t k = 0; k < item.arrays.size(); ++k) {
       const Array& x = item.arrays[k];
-      const Role role = k == 0         ? Role::parameter
-                        : k == 1       ? Role::gradient
-                        : k >= n_arrays ? Role::master
+      const Role role = k == 0           ? Role::parameter
+                        : k == 1         ? Role::gradient
+                        : k >= n_arrays  ? Role::master
                         : scales.empty() ? Role::state
                                          : Role::codes;
       item.storages.push_back(check_storage(x.array, x.label, role,
@@ -184,9 +189,8 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
 }
 
 BoundStep::Group BoundStep::make_group(const py::tuple& rule) {
-  const auto [name, weight_decay, decoupled, maximize, options, option_names] =
-      rule.cast<std::tuple<std::string, double, bool, bool, std::vector<double>,
-                           std::vector<std::string>>>();
+  const auto [name, weight_decay, decoupled, maximize, options, option_names] = rule.cast<
+      std::tuple<std::string, double, bool, bool, std::vector<double>, std::vector<std::string>>>();
   Group group{&find_rule(name), weight_decay, decoupled, maximize, {}, option_names};
   if (int(options.size()) != group.rule->n_options || option_names.size() != options.size())
     throw py::value_error(name + " takes " + std::to_string(group.rule->n_options) +
@@ -267,9 +271,8 @@ void BoundStep::prepare(py::handle lr) {
   for (std::size_t k = 0; k < cohorts_.size(); ++k) {
     const Group& group = groups_[cohorts_[k].group];
     const Index t = cohorts_[k].count + 1;
-    const double rate =
-        shared ? PyFloat_AS_DOUBLE(lr.ptr())
-               : lr.cast<py::sequence>()[cohorts_[k].group].cast<double>();
+    const double rate = shared ? PyFloat_AS_DOUBLE(lr.ptr())
+                               : lr.cast<py::sequence>()[cohorts_[k].group].cast<double>();
     Coefficients& c = coefficients_[k];  // of this step only: a refused one may leave them behind
     c.maximize = group.maximize;
     c.l2 = group.decoupled ? 0 : group.weight_decay;
@@ -291,19 +294,18 @@ void BoundStep::check_coefficients(const Group& group, double lr, const Coeffici
   const auto fits = group.in_float32 ? fits_into<float> : fits_into<double>;
   const auto number = [](double x) { return std::string(py::repr(py::float_(x))); };
   const auto refuse = [&](const std::string& name, double x) {
-    throw py::value_error(name + " must be 0 or in " +
-                          (group.in_float32 ? "[1.4e-45, 3.4e+38] in float32"
-                                            : "[4.9e-324, 1.8e+308] in float64") +
-                          ", got " + number(x));
+    throw py::value_error(
+        name + " must be 0 or in " +
+        (group.in_float32 ? "[1.4e-45, 3.4e+38] in float32" : "[4.9e-324, 1.8e+308] in float64") +
+        ", got " + number(x));
   };
   if (!fits(group.weight_decay)) refuse("weight_decay", group.weight_decay);
   for (std::size_t k = 0; k < group.option_names.size(); ++k)
     if (!fits(group.options[k])) refuse(group.option_names[k], group.options[k]);
   if (!fits(lr)) refuse("lr", lr);
-  throw py::value_error(
-      std::string("lr and the options must give factors that are finite in ") +
-      (group.in_float32 ? "float32" : "float64") + ", got lr = " + number(lr) +
-      " and weight_decay = " + number(group.weight_decay));
+  throw py::value_error(std::string("lr and the options must give factors that are finite in ") +
+                        (group.in_float32 ? "float32" : "float64") + ", got lr = " + number(lr) +
+                        " and weight_decay = " + number(group.weight_decay));
 }
 
 void BoundStep::take(py::handle grads) {

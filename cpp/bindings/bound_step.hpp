@@ -86,8 +86,8 @@ class BoundStep {
   };
   struct Item {
     std::size_t group;
-    std::vector<Array> arrays;  // in the order in which they came; the parameter stands in for
-    bool bound;                 // a gradient that is not bound, but comes with each step
+    std::vector<Array> arrays;      // in the order in which they came; the parameter stands in for
+    bool bound;                     // a gradient that is not bound, but comes with each step
     std::vector<Storage> storages;  // of each; the gradient's is that of the last step
     Storage bound_storage;          // the gradient's, if it is bound
     std::vector<Array> scales;      // of the states in q8: of all of them or none
@@ -131,7 +131,7 @@ class BoundStep {
   std::vector<Item> items_;
   WorkList work_;
   Written written_;
-  std::vector<Fresh> fresh_;   // the gradients of the step that is under way, if they came with it
+  std::vector<Fresh> fresh_;  // the gradients of the step that is under way, if they came with it
   bool bound_in_use_ = true;  // whether the tensors' gradients are the bound ones
   bool uint16_is_bfloat16_;
   bool stochastic_ = false;

@@ -23,8 +23,7 @@ py::custom_type_setup collectable() {
       Py_VISIT(Py_TYPE(self));
       const auto value = reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder();
       if (!value.holder_constructed()) return 0;  // __init__ is under way, or has failed
-      return value.value_ptr<T>()->visit(
-          [&](PyObject* x) { return x ? visit(x, arg) : 0; });
+      return value.value_ptr<T>()->visit([&](PyObject* x) { return x ? visit(x, arg) : 0; });
     };
   });
 }

@@ -39,10 +39,9 @@ void copy_decoded(const py::array& to, const py::array& from, bool uint16_is_bfl
   const std::string to_label = "to", from_label = "from";
   Tensor tensor;
   const py::array* const arrays[] = {&to, &from};
-  const Storage storages[] = {
-      check_storage(to, to_label, Role::master),
-      check_storage(from, from_label, Role::gradient, Storage::float32, to_label,
-                    uint16_is_bfloat16)};
+  const Storage storages[] = {check_storage(to, to_label, Role::master),
+                              check_storage(from, from_label, Role::gradient, Storage::float32,
+                                            to_label, uint16_is_bfloat16)};
   check_shape(from, from_label, to);
   check_updatable(to, to_label);
   Written({region_of(to, to_label)}).check_apart(region_of(from, from_label));
@@ -73,8 +72,8 @@ void ewma(const py::object& x_object, const py::object& out_object, int axis, do
     if (!is_aligned(*array))
       throw py::value_error(std::string(array == &x ? "x" : "out") +
                             " must be aligned to its item size");
-  const bool in_place = data_of(x) == data_of(out) &&
-                        std::equal(x.strides(), x.strides() + x.ndim(), out.strides());
+  const bool in_place =
+      data_of(x) == data_of(out) && std::equal(x.strides(), x.strides() + x.ndim(), out.strides());
   if (!in_place) {
     const std::string out_label = "out (unless it is x)", x_label = "x";
     Written({region_of(out, out_label)}).check_apart(region_of(x, x_label));
@@ -87,10 +86,14 @@ void ewma(const py::object& x_object, const py::object& out_object, int axis, do
     strides[0].push_back(out.strides(k));
     strides[1].push_back(x.strides(k));
   }
-  EwmaArrays arrays{data_of(x), data_of(out), x.strides(axis), out.strides(axis), x.shape(axis),
-                    make_layout({int(extents.size()), extents.data()},
-                                {{strides[0].data(), x.itemsize()},
-                                 {strides[1].data(), x.itemsize()}})};
+  EwmaArrays arrays{
+      data_of(x),
+      data_of(out),
+      x.strides(axis),
+      out.strides(axis),
+      x.shape(axis),
+      make_layout({int(extents.size()), extents.data()},
+                  {{strides[0].data(), x.itemsize()}, {strides[1].data(), x.itemsize()}})};
   Pinned pinned;
   pinned.add(x);
   pinned.add(out);
@@ -103,7 +106,8 @@ void ewma(const py::object& x_object, const py::object& out_object, int axis, do
 bool hold_the_same(PyObject* kept) {
   for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kept); ++k) {
     PyObject* const entry = PyTuple_GET_ITEM(kept, k);
-    PyObject *const collection = PyTuple_GET_ITEM(entry, 0), *const keys = PyTuple_GET_ITEM(entry, 1),
+    PyObject *const collection = PyTuple_GET_ITEM(entry, 0),
+                    *const keys = PyTuple_GET_ITEM(entry, 1),
                     *const objects = PyTuple_GET_ITEM(entry, 2);
     const Py_ssize_t n = PyTuple_GET_SIZE(objects);
     bool same = true;
@@ -186,8 +190,7 @@ PyObject* run_step(PyObject* self, PyObject* const* args, Py_ssize_t n_args) {
   }
 }
 
-PyMethodDef run_method{"run",
-                       reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_step)),
+PyMethodDef run_method{"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_step)),
                        METH_FASTCALL, "run($self, lr, grads, t, kept=(), /)\n--\n\n"};
 
 }  // namespace

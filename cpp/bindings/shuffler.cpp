@@ -7,9 +7,9 @@
 #include <mutex>
 #include <optional>
 
+#include "../core/parallel.hpp"
 #include "../shuffle/batch_loader.hpp"
 #include "../shuffle/cursor.hpp"
-#include "../core/parallel.hpp"
 #include "arrays.hpp"
 #include "gil.hpp"
 
@@ -67,7 +67,8 @@ Positions replace(Positions positions, Index low, const Permutation& order, cons
       Index first = begin;
       while (low <= Index(x[first]) && Index(x[first]) < n) ++first;
       Index known = refused;
-      while (first < known && !refused.compare_exchange_weak(known, first)) {}
+      while (first < known && !refused.compare_exchange_weak(known, first)) {
+      }
     });
   }
   if (refused < count)
@@ -79,8 +80,13 @@ Positions replace(Positions positions, Index low, const Permutation& order, cons
 // One of the arrays that batches are made of, and what its header said when it was checked.
 struct Source {
   Source(py::array x, int along, std::string name)
-      : array(std::move(x)), axis(along), label(std::move(name)), data(data_of(array)),
-        form(array), dtype(array.dtype()), rows(rows_of(array, along)),
+      : array(std::move(x)),
+        axis(along),
+        label(std::move(name)),
+        data(data_of(array)),
+        form(array),
+        dtype(array.dtype()),
+        rows(rows_of(array, along)),
         shape(array.shape(), array.shape() + array.ndim()) {}
 
   void check_unchanged() const {
@@ -113,11 +119,14 @@ class Batches {
   Batches(const py::sequence& arrays, const std::vector<std::string>& labels,
           const std::vector<int>& axes, py::object names, const BatchOptions& batches, bool shuffle,
           Index prefetch, std::uint64_t block_rows, std::uint64_t window_blocks, bool read_ahead)
-      : names_(std::move(names)), prefetch_(prefetch), batching_(batches) {
+      : names_(std::move(names)),
+        prefetch_(prefetch),
+        batching_(batches) {
     std::vector<Rows> all, mapped;
     for (std::size_t k = 0; k < axes.size(); ++k) {
       const py::object array = arrays[k];
-      if (!py::isinstance<py::array>(array)) throw py::type_error(labels.at(k) + " must be an array");
+      if (!py::isinstance<py::array>(array))
+        throw py::type_error(labels.at(k) + " must be an array");
       const auto x = py::reinterpret_borrow<py::array>(array);
       check_samples(x, axes[k], batches.n, labels.at(k));
       sources_.emplace_back(x, axes[k], labels[k]);
@@ -246,8 +255,8 @@ class Batches {
     std::copy(source.shape.begin(), source.shape.end(), shape);
     shape[source.axis] = count;
     py::object array = py::reinterpret_steal<py::object>(numpy.PyArray_NewFromDescr_(
-        numpy.PyArray_Type_, source.dtype.inc_ref().ptr(), int(source.shape.size()), shape,
-        strides, data, flags, nullptr));
+        numpy.PyArray_Type_, source.dtype.inc_ref().ptr(), int(source.shape.size()), shape, strides,
+        data, flags, nullptr));
     if (!array || numpy.PyArray_SetBaseObject_(array.ptr(), base.release().ptr()) != 0)
       throw py::error_already_set();
     return array;
@@ -292,8 +301,11 @@ class Batches {
 class Pass {
  public:
   Pass(py::object owner, const Place& start)
-      : owner_(std::move(owner)), batches_(owner_.cast<Batches&>()), seed_(start.seed),
-        epoch_(start.epoch), position_(start.position) {}
+      : owner_(std::move(owner)),
+        batches_(owner_.cast<Batches&>()),
+        seed_(start.seed),
+        epoch_(start.epoch),
+        position_(start.position) {}
 
   // What a walk asked for is dropped, and a window that is being read is waited for.
   ~Pass() {
@@ -423,9 +435,9 @@ py::tuple place_tuple(const Place& place) {
 }  // namespace
 
 void bind_shuffler(py::module_& m) {
-  py::class_<Seed>(m, "Seed")
-      .def(py::init([](std::uint64_t low, std::uint64_t high) { return Seed{low, high}; }),
-           py::arg("low"), py::arg("high"));
+  py::class_<Seed>(m, "Seed").def(
+      py::init([](std::uint64_t low, std::uint64_t high) { return Seed{low, high}; }),
+      py::arg("low"), py::arg("high"));
 
   py::class_<Permutation>(m, "Permutation")
       .def(py::init<std::uint64_t, Seed, std::uint64_t>(), py::arg("n"), py::arg("seed"),

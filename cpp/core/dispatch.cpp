@@ -5,8 +5,8 @@
 
 namespace fastoptim {
 
-#define FASTOPTIM_DECLARE(isa) \
-  namespace isa {              \
+#define FASTOPTIM_DECLARE(isa)     \
+  namespace isa {                  \
   const Kernels& table() noexcept; \
   }
 FASTOPTIM_DECLARE(baseline)

@@ -12,9 +12,8 @@ std::vector<int> widest_first(const Shape& shape, const Index* strides) {
   std::vector<int> axes;
   for (int axis = 0; axis < shape.n_axes; ++axis)
     if (shape.extents[axis] != 1) axes.push_back(axis);
-  std::stable_sort(axes.begin(), axes.end(), [&](int a, int b) {
-    return std::abs(strides[a]) > std::abs(strides[b]);
-  });
+  std::stable_sort(axes.begin(), axes.end(),
+                   [&](int a, int b) { return std::abs(strides[a]) > std::abs(strides[b]); });
   return axes;
 }
 

@@ -117,7 +117,9 @@ class Pool {
       // this one, or it is seen here.
       Worker& worker = *workers_[std::size_t(k)];
       if (!worker.asleep.load()) continue;
-      { const std::lock_guard<std::mutex> lock(worker.mutex); }
+      {
+        const std::lock_guard<std::mutex> lock(worker.mutex);
+      }
       worker.changed.notify_one();
     }
     work(job, 0);

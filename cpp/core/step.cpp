@@ -15,8 +15,8 @@ void WorkList::add(const Work& work) {
 
 template <class F>
 void WorkList::for_elements(Index begin, Index end, const F& f) const noexcept {
-  auto k = std::upper_bound(first_block_.begin(), first_block_.end(), begin) -
-           first_block_.begin() - 1;
+  auto k =
+      std::upper_bound(first_block_.begin(), first_block_.end(), begin) - first_block_.begin() - 1;
   for (; begin < end; begin = first_block_[++k]) {
     const Index stop = std::min(end, first_block_[k + 1]) - first_block_[k];
     f(works_[k], (begin - first_block_[k]) * block, std::min(stop * block, works_[k].tensor.size));

@@ -4,8 +4,8 @@
 #include <atomic>
 #include <vector>
 
-#include "float_control.hpp"
 #include "../kernels/kernels.hpp"
+#include "float_control.hpp"
 #include "parallel.hpp"
 
 namespace fastoptim {

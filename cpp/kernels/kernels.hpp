@@ -47,9 +47,9 @@ struct Tensor {
 // What a step multiplies by: computed in double once a step, and rounded once to the compute type
 // by the kernel.
 struct Coefficients {
-  bool maximize;  // g = -g, first
-  double l2;      // then g = g + l2*p, where l2 is not 0
-  double decay;   // p = p*decay, before the rule: decoupled weight decay
+  bool maximize;                  // g = -g, first
+  double l2;                      // then g = g + l2*p, where l2 is not 0
+  double decay;                   // p = p*decay, before the rule: decoupled weight decay
   double rule[max_coefficients];  // the rule's own: its struct Factors
   bool stochastic;                // how what is stored in fewer bytes is rounded
   std::uint64_t seed, step;       // random bits depend on both
@@ -80,7 +80,7 @@ struct RuleFacts {
   const char* name;
   // The options that, where they are set, select this variant of the rule among all of that name.
   const char* selected_by[max_states];
-  StateFacts states[max_states + 1];    // in the order of Tensor::operands
+  StateFacts states[max_states + 1];     // in the order of Tensor::operands
   OptionFacts options[max_options + 1];  // in the order of the rule's struct Options
 };
 

@@ -140,7 +140,9 @@ void Background::serve() {
 
 BatchLoader::BatchLoader(std::vector<Rows> arrays, std::vector<Rows> mapped,
                          const OrderOptions& options, Index max_count, int prefetch)
-    : arrays_(std::move(arrays)), mapped_(std::move(mapped)), options_(options) {
+    : arrays_(std::move(arrays)),
+      mapped_(std::move(mapped)),
+      options_(options) {
   // A loop holds one batch while the next is made; more only serve who keeps some for a while.
   const std::size_t keep = 3 + std::size_t(prefetch);
   for (const Rows& array : arrays_)
@@ -200,11 +202,11 @@ void Walk::prefetch(const Samples& samples) noexcept try {
   Background& background = loader_.background();
   if (!background.start()) return;
   // The buffers are taken here, so that they are freed here when there is no memory for all.
-  Background::Task ahead([&loader = loader_, samples, batch = loader_.buffers(),
-                          reading = reading_]() mutable {
-    loader.fill(batch, samples, *reading);
-    return std::move(batch);
-  });
+  Background::Task ahead(
+      [&loader = loader_, samples, batch = loader_.buffers(), reading = reading_]() mutable {
+        loader.fill(batch, samples, *reading);
+        return std::move(batch);
+      });
   pending_.push_back({samples.first, ahead.get_future()});
   try {
     background.add(this, std::move(ahead));

@@ -9,9 +9,9 @@
 #include <thread>
 #include <vector>
 
+#include "../core/per_process.hpp"
 #include "cursor.hpp"
 #include "gather.hpp"
-#include "../core/per_process.hpp"
 #include "read_ahead.hpp"
 
 namespace fastoptim {
@@ -36,7 +36,9 @@ class BufferPool {
 // A buffer goes back to its pool with its last owner. The pool outlives it.
 class Buffer {
  public:
-  explicit Buffer(std::shared_ptr<BufferPool> pool) : pool_(std::move(pool)), data_(pool_->take()) {}
+  explicit Buffer(std::shared_ptr<BufferPool> pool)
+      : pool_(std::move(pool)),
+        data_(pool_->take()) {}
   Buffer(Buffer&& other) noexcept : pool_(std::move(other.pool_)), data_(other.data_) {}
   Buffer& operator=(Buffer&&) = delete;
   ~Buffer() {

@@ -29,7 +29,8 @@ struct Place {
 class Batching {
  public:
   explicit Batching(const BatchOptions& options)
-      : options_(options), last_begin_(options.n - options.min_batch) {}
+      : options_(options),
+        last_begin_(options.n - options.min_batch) {}
 
   bool has(Index position) const noexcept { return position <= last_begin_; }
 

@@ -9,8 +9,8 @@
 #endif
 
 #include "../core/dispatch.hpp"
-#include "../kernels/constants.hpp"
 #include "../core/parallel.hpp"
+#include "../kernels/constants.hpp"
 
 namespace fastoptim {
 namespace {
@@ -205,9 +205,8 @@ void Rows::store(std::uint64_t row, const char* from) const noexcept {
   });
 }
 
-void gather(const std::vector<Rows>& arrays, const Window& window, std::uint64_t first,
-            Index count, const std::vector<char*>& batches, Index at, Index batch_rows,
-            Pace& pace) {
+void gather(const std::vector<Rows>& arrays, const Window& window, std::uint64_t first, Index count,
+            const std::vector<char*>& batches, Index at, Index batch_rows, Pace& pace) {
   Index bytes = 0;
   for (const Rows& array : arrays) bytes += array.row_bytes() * count;
   const auto gather_part = [&](Index begin, Index end) {

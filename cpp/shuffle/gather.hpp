@@ -65,9 +65,8 @@ class Rows {
 // Rows in the order's positions first, first + 1, ... of every array, fused with the computation
 // of which rows those are. Each batch holds batch_rows rows, of which these go to `at` and behind.
 // pace: that of such gathers.
-void gather(const std::vector<Rows>& arrays, const Window& window, std::uint64_t first,
-            Index count, const std::vector<char*>& batches, Index at, Index batch_rows,
-            Pace& pace);
+void gather(const std::vector<Rows>& arrays, const Window& window, std::uint64_t first, Index count,
+            const std::vector<char*>& batches, Index at, Index batch_rows, Pace& pace);
 
 // Puts the arrays themselves into an order, in place: row k becomes what was row order[k].
 void shuffle(const std::vector<Rows>& arrays, const Permutation& order);

@@ -63,10 +63,9 @@ std::shared_ptr<const Window> RowOrder::window_at(std::uint64_t position) const 
   std::uint64_t number = position / (options_.window_blocks * options_.block_rows);
   if (begin_of(number + 1) <= position) ++number;  // the short block lies before it
   const std::uint64_t begin = begin_of(number), end = begin_of(number + 1);
-  last_ = std::make_shared<Window>(
-      Window{number, begin, end,
-             Permutation(end - begin, seed_, epoch_, first_window_stream + number),
-             options_.block_rows, blocks_of(number)});
+  last_ = std::make_shared<Window>(Window{
+      number, begin, end, Permutation(end - begin, seed_, epoch_, first_window_stream + number),
+      options_.block_rows, blocks_of(number)});
   return last_;
 }
 

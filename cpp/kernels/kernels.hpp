@@ -37,11 +37,11 @@ struct Operand {
 // rest are states. Elements are counted in C order of the axes.
 struct Tensor {
   Operand operands[max_operands];
-  Operand copy;  // where there is one, the parameter is written out here too, rounded to nearest
+  Operand rounded_param;  // if its data is set: a copy of the parameter, rounded to nearest
   const Index* extents = nullptr;
   int n_axes = 0;
   Index size = 0;
-  std::uint64_t number = 0;  // its place in the list: random bits depend on it
+  std::uint64_t index = 0;  // its place in the list of tensors: random bits depend on it
 };
 
 // What a step multiplies by: computed in double once a step, and rounded once to the compute type

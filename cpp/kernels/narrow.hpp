@@ -139,7 +139,7 @@ void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index
   constexpr int states = n_states<Rule<float, false>>;
   const float decay = float(c.decay);
   const Operand* const operands = tensor.operands;
-  const std::uint64_t key = mix64(mix64(mix64(c.seed) + c.step) + tensor.number);
+  const std::uint64_t key = mix64(mix64(mix64(c.seed) + c.step) + tensor.index);
   [[maybe_unused]] const bool looks = looks_for_subnormals<Rule<float, false>>(c) &&
                                       (!c.stochastic || operands[2].storage == Storage::float32);
   Buffer x[max_operands];
@@ -180,7 +180,7 @@ void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index
     }
     if constexpr (P::staged) {
       store_staged(operands[0], c.stochastic, x[0]);
-      if (tensor.copy.data) store_staged(tensor.copy, false, x[0]);
+      if (tensor.rounded_param.data) store_staged(tensor.rounded_param, false, x[0]);
     }
     if constexpr (S::staged)
       for (int k = 0; k < states; ++k) store_staged(operands[2 + k], c.stochastic, x[2 + k]);
@@ -199,7 +199,7 @@ void sweep_narrow(const Tensor& tensor, const Coefficients& c, Index begin, Inde
     return c.stochastic &&
            all_of(tensor, from, to, [](auto& x) { return is_contiguous_as(x, Storage::bfloat16); });
   };
-  const bool buffered = c.maximize || c.l2 != 0 || tensor.copy.data;
+  const bool buffered = c.maximize || c.l2 != 0 || tensor.rounded_param.data;
   const Index whole = buffered ? begin : begin + (end - begin) / tile * tile;
   const auto run = [&](auto* f) {
     f(tensor, c, begin, whole);

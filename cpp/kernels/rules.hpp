@@ -321,10 +321,11 @@ Rule make_rule(const Coefficients& c) {
 }
 
 // The one list: a rule that stands here has its kernels in every table.
-#define FASTOPTIM_RULES(RULE)                                                             \
-  RULE(Sgd)                                                                               \
-  RULE(Momentum) RULE(Nesterov) RULE(RmsProp) RULE(RmsPropMomentum) RULE(RmsPropCentered) \
-      RULE(RmsPropCenteredMomentum) RULE(Adam) RULE(AdamAmsgrad)
+// clang-format off
+#define FASTOPTIM_RULES(RULE)                                                 \
+  RULE(Sgd) RULE(Momentum) RULE(Nesterov) RULE(RmsProp) RULE(RmsPropMomentum) \
+  RULE(RmsPropCentered) RULE(RmsPropCenteredMomentum) RULE(Adam) RULE(AdamAmsgrad)
+// clang-format on
 
 }  // namespace
 }  // namespace fastoptim::FASTOPTIM_ISA

@@ -104,7 +104,7 @@ void sweep(const Tensor& tensor, const Coefficients& c, Index begin, Index end) 
   constexpr int last = 1 + n_states<Rule<T, false>>;
   if constexpr (sizeof(T) == sizeof(float)) {
     const auto computed_in = [](const Operand& x) { return !is_narrow(x.storage); };
-    if (tensor.copy.data || !all_of(tensor, 0, last, computed_in))
+    if (tensor.rounded_param.data || !all_of(tensor, 0, last, computed_in))
       return sweep_narrow<Rule>(tensor, c, begin, end);
   }
   const bool adjusts = c.maximize || c.l2 != 0;

@@ -27,8 +27,8 @@ test-torch: $(VENV)/.test
 test-serial:
 	FASTOPTIM_THREADS=OFF $(MAKE) test VENV=.venv-serial
 
-# The thread pool, steps and batch loaders under ThreadSanitizer: a minute.
-STRESSED = $(addprefix core/,parallel step memory layout dispatch) \
+# The pool of threads, and what runs on it, under ThreadSanitizer: a minute.
+STRESSED = $(addprefix core/,fork parallel pool step memory layout dispatch) \
   $(addprefix shuffle/,batch_loader gather row_order permutation read_ahead) kernels/kernels
 stress:
 	mkdir -p build

@@ -12,10 +12,11 @@
 #include <thread>
 #include <vector>
 
-#include "../cpp/shuffle/batch_loader.hpp"
 #include "../cpp/core/dispatch.hpp"
 #include "../cpp/core/parallel.hpp"
 #include "../cpp/core/step.hpp"
+#include "../cpp/core/wake_policy.hpp"
+#include "../cpp/shuffle/batch_loader.hpp"
 
 static std::atomic<long> n_news{0};
 
@@ -112,29 +113,26 @@ void rounding() {
   set_float_control(usual);
 }
 
-void pace() {
-  Pace own;
-  bool serial_at_once = true, serial_later = true, serial_small = false, serial_large = true;
+void wake_policy() {
+  WakePolicy policy(10, 100);
+  bool serial_at_once = true, serial_later = true, serial_small = true, serial_large = false;
   for (int round = 0; round < 100; ++round) {
-    const auto run = [&](Index size, bool& serial) {
-      own.run(size, 10, 100, [&](bool is_serial) { serial = is_serial; });
+    const auto runs_serially = [&](Index size) {
+      const bool serial = policy.runs_serially(size);
+      policy.job_ended(size);
+      return serial;
     };
-    bool first, second;
-    run(50, first);
-    run(50, second);
-    serial_at_once &= second;  // once without a pause of the system's in between is enough
+    runs_serially(50);
+    serial_at_once &= runs_serially(50);  // false once is enough: the system may pause in between
     sleep(200);
-    run(50, first);
-    serial_later &= first;
-    run(5, second);
-    serial_small |= !second;
-    run(500, second);
-    serial_large &= !second;
+    serial_later &= runs_serially(50);
+    serial_small &= runs_serially(5);
+    serial_large |= runs_serially(500);
   }
   expect(!serial_at_once, "medium jobs that follow each other are shared");
   expect(serial_later, "a medium job after a pause is not");
-  expect(!serial_small, "small jobs never are");
-  expect(serial_large, "large jobs always are");
+  expect(serial_small, "small jobs never are");
+  expect(!serial_large, "large jobs always are");
 }
 
 // Adam on one tensor.
@@ -145,10 +143,8 @@ struct Model {
   const RuleKernels* rule = nullptr;
 
   explicit Model(Index n) {
-    for (int k = 0; k < kernels().n_rules; ++k)
-      if (const RuleFacts& facts = kernels().rules[k].facts;
-          std::string(facts.name) == "adam" && !facts.selected_by[0])
-        rule = &kernels().rules[k];
+    for (int k = 0; k < kernels().n_rules && !rule; ++k)  // the first: the others are its variants
+      if (std::string(kernels().rules[k].facts.name) == "adam") rule = &kernels().rules[k];
     Work work{{}, rule->sweep[0], 0, 2};
     for (int k = 0; k < 4; ++k) {
       arrays[k].resize(std::size_t(n));
@@ -165,7 +161,7 @@ struct Model {
     c.decay = 1;
     c.subnormals = list.expects_subnormals();
     rule->coefficients(options, t, 1e-3, c.rule);
-    list.run(coefficients.data());
+    list.run_step(coefficients.data());
   }
 };
 
@@ -186,7 +182,7 @@ void steps(Index n, int n_steps, bool alone) {
   }
 }
 
-// Loaders and walks that are made and dropped while their threads work.
+// Loaders that are made and destroyed while their threads work.
 void loaders(int id) {
   constexpr Index n = 5000, width = 16;
   std::vector<std::int32_t> x(n * width);
@@ -199,19 +195,19 @@ void loaders(int id) {
                        {n, 0, 0}, count, ahead);
     const Seed seed{std::uint64_t(round), 0};
     const auto samples = [&](Index k) {
-      return Samples{std::uint64_t(k * count), std::min(count, n - k * count)};
+      return SampleRange{std::uint64_t(k * count), std::min(count, n - k * count)};
     };
-    Walk walk(loader, seed, 0, false);
+    EpochLoader epoch(loader, seed, 0, false);
     const Index n_batches = std::min<Index>((n + count - 1) / count, 1 + round % 7);
     std::vector<bool> seen(n);
     for (Index k = 0; k < n_batches; ++k) {
-      if (round % 5 == 4 && k == 1) {  // another walk, dropped with batches under way
-        Walk other(loader, seed, 1, false);
-        other.take(samples(0));
+      if (round % 5 == 4 && k == 1) {  // another epoch, dropped with batches under way
+        EpochLoader other(loader, seed, 1, false);
+        other.load_batch(samples(0));
         for (Index a = 1; a <= ahead && a * count < n; ++a) other.prefetch(samples(a));
       }
-      const Batch batch = walk.take(samples(k));
-      for (Index a = 1; a <= ahead && (k + a) * count < n; ++a) walk.prefetch(samples(k + a));
+      const Batch batch = epoch.load_batch(samples(k));
+      for (Index a = 1; a <= ahead && (k + a) * count < n; ++a) epoch.prefetch(samples(k + a));
       const auto* rows = reinterpret_cast<const std::int32_t*>(batch[0].data());
       for (Index r = 0; r < samples(k).count; ++r) {
         const std::int32_t row = rows[r * width];
@@ -230,7 +226,7 @@ int main() {
   contended();
   slow_workers();
   rounding();
-  pace();
+  wake_policy();
   steps(300'000, 3, true);
 
   std::atomic<bool> over{false};

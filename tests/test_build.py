@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,20 @@ def test_make_with_another_python_takes_an_environment_of_its_own():
     assert ".venv/bin/ruff" in made()
     assert f"{own}/bin/ruff" in made(f"PYTHON={sys.executable}")
     assert "other/bin/ruff" in made(f"PYTHON={sys.executable}", "VENV=other")
+
+
+def test_no_include_points_upward():
+    """kernels <- core <- shuffle <- bindings; and nothing in cpp/ includes from outside it."""
+    rooms = ["kernels", "core", "shuffle", "bindings"]
+    wrong = []
+    for source in sorted((ROOT / "cpp").rglob("*.[ch]pp")):
+        for name in re.findall(r'^#include "(.+)"', source.read_text(), re.MULTILINE):
+            included = (source.parent / name).resolve()
+            room = included.relative_to(ROOT / "cpp").parts[0] if included.is_file() and (
+                ROOT / "cpp") in included.parents else None
+            if room not in rooms[:rooms.index(source.parent.name) + 1]:
+                wrong.append((source.name, name))
+    assert not wrong
 
 
 def test_versions_agree():

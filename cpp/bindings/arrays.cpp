@@ -15,12 +15,12 @@ std::string text(py::handle x) { return py::str(x); }
 std::string shape_text(const py::array& x) { return text(x.attr("shape")); }
 
 bool share_memory(const py::array& a, const py::array& b) {
-  // Exact up to a bound on the work: contrived strides could take exponential time, and are
-  // refused as if they shared.
+  // Exact up to a bound on the work: contrived strides could take exponential time, and count as
+  // sharing.
   static constexpr int max_work = 1'000'000;
   const py::module_ numpy = py::module_::import("numpy");
   try {
-    // Of plain arrays: a subclass may have ideas of its own about NumPy's functions.
+    // On plain arrays, since a subclass may override NumPy's functions.
     const py::object plain = numpy.attr("asarray");
     return numpy.attr("shares_memory")(plain(a), plain(b), max_work).cast<bool>();
   } catch (py::error_already_set& error) {
@@ -29,7 +29,8 @@ bool share_memory(const py::array& a, const py::array& b) {
   }
 }
 
-// Spelled out, native order counts as native: ctypes and struct do so. One byte has no order.
+// '<' or '>' also counts as native if it is the machine's order: ctypes and struct spell it out. A
+// type of one byte has order '|'.
 bool is_native(const py::dtype& dtype) {
   static const std::uint16_t one = 1;
   static const bool is_little = *reinterpret_cast<const unsigned char*>(&one) == 1;
@@ -37,15 +38,14 @@ bool is_native(const py::dtype& dtype) {
   return order == '=' || order == '|' || order == (is_little ? '<' : '>');
 }
 
-// A type as its users write it: "list", "pandas.DataFrame", "scipy.sparse.csr_matrix".
+// The name of a type as its users write it: "list", "pandas.DataFrame", "scipy.sparse.csr_matrix".
 std::string full_name(py::handle type) {
   std::string module = text(py::getattr(type, "__module__", py::str("builtins")));
   for (const char* hidden : {"._", ".core"}) module = module.substr(0, module.find(hidden));
   return (module == "builtins" ? "" : module + ".") + text(type.attr("__name__"));
 }
 
-// The type of x, and how to make an array of it where it holds its elements elsewhere or in another
-// form.
+// The type of x and, where x holds its elements in another form, how to make an array of it.
 std::string type_and_advice(py::handle x) {
   const py::handle type = py::type::handle_of(x);
   if (py::isinstance<py::list>(x) || py::isinstance<py::tuple>(x))
@@ -58,16 +58,18 @@ std::string type_and_advice(py::handle x) {
   return text(type.attr("__name__"));
 }
 
-// The memory of what offers itself as an array and needs no copy for that, as a column of pandas
-// does; none for anything else. Asked twice, as what makes a copy each time shows two.
+// An array over the memory of an object with __array__, if that needs no copy (a column of pandas,
+// say). Calls __array__ twice to find out: if it copies, the two arrays differ in memory.
 std::optional<py::array> memory_of(py::handle x, const py::module_& numpy) {
-  const auto ask = [&] {
+  const auto make = [&] {
     return numpy.attr("array")(x, py::arg("copy") = false, py::arg("subok") = false)
         .cast<py::array>();
   };
   try {
-    const py::array array = ask(), again = ask();
-    if (array.size() == 0 || (data_of(array) == data_of(again) && Form(array).is_that_of(again)))
+    py::array array = make();
+    const py::array again = make();
+    if (array.size() == 0 ||
+        (data_of(array) == data_of(again) && ArraySignature(array).matches(again)))
       return array;
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_Exception)) throw;  // an interrupt, say
@@ -75,10 +77,10 @@ std::optional<py::array> memory_of(py::handle x, const py::module_& numpy) {
   return std::nullopt;
 }
 
-// NumPy looks at the device of the memory that it is handed; asked first, a producer need not
-// export it at all.
+// NumPy checks the device only of an exported tensor. This check comes first, so that a producer
+// need not export one.
 void check_device(py::handle x, const std::string& label, const std::string& type) {
-  constexpr int cpu = 1, cuda_host = 3, rocm_host = 11;  // of DLPack
+  constexpr int cpu = 1, cuda_host = 3, rocm_host = 11;  // DLDeviceType
   const py::object type_and_id = call_method(x, "__dlpack_device__");
   const py::object first = type_and_id[py::int_(0)];
   const long device = PyLong_AsLong(first.ptr());
@@ -90,13 +92,14 @@ void check_device(py::handle x, const std::string& label, const std::string& typ
 
 }  // namespace
 
-Form::Form(const py::array& x)
-    : n_axes_(header(x)->nd), extents_and_strides_(x.shape(), x.shape() + n_axes_),
+ArraySignature::ArraySignature(const py::array& x)
+    : n_axes_(header(x)->nd),
+      extents_and_strides_(x.shape(), x.shape() + n_axes_),
       dtype_(x.dtype()) {
   extents_and_strides_.insert(extents_and_strides_.end(), x.strides(), x.strides() + n_axes_);
 }
 
-void Pinned::add(const py::array& x) {
+void ResizeGuard::add(const py::array& x) {
   py::handle next = x;
   do {
     references_.push_back(py::reinterpret_steal<py::object>(PyWeakref_NewRef(next.ptr(), nullptr)));
@@ -106,13 +109,13 @@ void Pinned::add(const py::array& x) {
 }
 
 py::array as_array(py::handle x, const std::string& label, bool keep_subclass) {
-  if (is_array(x)) return py::reinterpret_borrow<py::array>(x);
+  if (is_plain_array(x)) return py::reinterpret_borrow<py::array>(x);
   const py::module_ numpy = py::module_::import("numpy");
   if (py::isinstance<py::array>(x)) {
     if (py::isinstance(x, numpy.attr("ma").attr("MaskedArray")))
       throw py::type_error(label + " must be a plain array, got a masked array");
     if (keep_subclass) return py::reinterpret_borrow<py::array>(x);
-    // A subclass may have ideas of its own about zeros_like and the like.
+    // A subclass may override zeros_like and the like.
     return call_python(numpy.attr("asarray"), x);
   }
   const std::string type = text(py::type::handle_of(x).attr("__name__"));
@@ -122,14 +125,14 @@ py::array as_array(py::handle x, const std::string& label, bool keep_subclass) {
       return call_python(numpy.attr("from_dlpack"), x);
     }
     if (PyObject_CheckBuffer(x.ptr()))
-      return numpy.attr("asarray")(py::reinterpret_steal<py::object>(
-          PyMemoryView_FromObject(x.ptr())));
+      return numpy.attr("asarray")(
+          py::reinterpret_steal<py::object>(PyMemoryView_FromObject(x.ptr())));
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_Exception)) throw;  // an interrupt, say
-    py::raise_from(error, PyExc_TypeError,
-                   (label + " must be readable in place on the CPU, got " + type + ": " +
-                    text(error.value()))
-                       .c_str());
+    py::raise_from(
+        error, PyExc_TypeError,
+        (label + " must be readable in place on the CPU, got " + type + ": " + text(error.value()))
+            .c_str());
     throw py::error_already_set();
   }
   if (py::hasattr(x, "__array__"))
@@ -153,12 +156,13 @@ namespace {
 constexpr const char* storage_names[] = {"float32", "float64", "bfloat16",
                                          "float16", "int8",    "uint8"};
 
-// NumPy's; for bfloat16 that of uint16.
+// NumPy's type numbers, in the order of Storage; for bfloat16 that of uint16.
 constexpr int type_numbers[] = {11, 12, 4, 23, 1, 2};
 
 using Storages = std::vector<Storage>;
 
-Storages all_of(Role role, Storage parameter) {
+// The storages that an array may have.
+Storages allowed_storages(Role role, Storage parameter) {
   constexpr auto f32 = Storage::float32, f64 = Storage::float64, bf16 = Storage::bfloat16,
                  f16 = Storage::float16;
   if (role == Role::parameter) return {f32, f64, bf16, f16};
@@ -172,19 +176,22 @@ Storages all_of(Role role, Storage parameter) {
 std::string names_of(const Storages& storages) {
   std::string list;
   for (std::size_t k = 0; k < storages.size(); ++k)
-    list += (k == 0 ? "" : k + 1 < storages.size() ? ", " : " or ") +
+    list += (k == 0                    ? ""
+             : k + 1 < storages.size() ? ", "
+                                       : " or ") +
             std::string(storage_names[int(storages[k])]);
   return list;
 }
 
-// The number under which ml_dtypes, where it is used, registered bfloat16 with NumPy.
+// Whether a dtype is ml_dtypes' bfloat16, which has the type number that NumPy gave it at
+// registration.
 bool is_bfloat16(const py::dtype& dtype) {
-  constexpr int first_of_users = 256;
-  static std::atomic<int> number{-1};
-  if (dtype.num() < first_of_users) return false;
-  if (dtype.num() == number) return true;
+  constexpr int first_user_type = 256;
+  static std::atomic<int> known{-1};
+  if (dtype.num() < first_user_type) return false;
+  if (dtype.num() == known) return true;
   if (dtype.itemsize() != 2 || text(dtype.attr("name")) != "bfloat16") return false;
-  number = dtype.num();
+  known = dtype.num();
   return true;
 }
 
@@ -193,7 +200,7 @@ bool is_bfloat16(const py::dtype& dtype) {
 Storage check_storage(const py::array& x, const std::string& label, Role role, Storage parameter,
                       const std::string& parameter_label, bool uint16_is_bfloat16) {
   const py::dtype dtype = x.dtype();
-  const Storages allowed = all_of(role, parameter);
+  const Storages allowed = allowed_storages(role, parameter);
   const bool native = is_native(dtype);
   for (Storage storage : allowed) {
     if (!native) break;
@@ -204,9 +211,12 @@ Storage check_storage(const py::array& x, const std::string& label, Role role, S
     if (dtype.num() == type_numbers[int(storage)]) return storage;
   }
   std::string rule = label + " must have dtype " + names_of(allowed);
-  if (role == Role::parameter) rule += " in native byte order";
-  else if (allowed.size() == 1) rule += " like " + parameter_label;
-  else rule += " for " + parameter_label + " of " + storage_names[int(parameter)];
+  if (role == Role::parameter)
+    rule += " in native byte order";
+  else if (allowed.size() == 1)
+    rule += " like " + parameter_label;
+  else
+    rule += " for " + parameter_label + " of " + storage_names[int(parameter)];
   std::string fix;
   if (role == Role::gradient && parameter != Storage::bfloat16)
     fix = std::string(": convert it, .astype(np.") + storage_names[int(parameter)] + ")";
@@ -221,11 +231,11 @@ void check_shape(const py::array& x, const std::string& label, const py::array& 
   if (same_shape(x, like)) return;
   const bool transposed = x.ndim() == 2 && like.ndim() == 2 && x.shape(0) == like.shape(1) &&
                           x.shape(1) == like.shape(0);
-  const char* const fix =
-      transposed                  ? ": its transpose .T has that shape"
-      : x.size() == like.size()   ? ": it has as many elements, reshape it, or sum with keepdims=True"
-      : x.ndim() == 0             ? ": that is a single number, as a loss is"
-                                  : "";
+  const char* const fix = transposed ? ": its transpose .T has that shape"
+                          : x.size() == like.size()
+                              ? ": it has as many elements, reshape it, or sum with keepdims=True"
+                          : x.ndim() == 0 ? ": that is a single number, as a loss is"
+                                          : "";
   throw py::value_error(label + " must have shape " + shape_text(like) + ", got " + shape_text(x) +
                         fix);
 }
@@ -269,7 +279,7 @@ Region region_of(const py::array& x, const std::string& label) {
   return region;
 }
 
-Written::Written(std::vector<Region> regions) : regions_(std::move(regions)) {
+WriteSet::WriteSet(std::vector<Region> regions) : regions_(std::move(regions)) {
   regions_.erase(std::remove_if(regions_.begin(), regions_.end(),
                                 [](const Region& r) { return r.begin == r.end; }),
                  regions_.end());
@@ -277,18 +287,18 @@ Written::Written(std::vector<Region> regions) : regions_(std::move(regions)) {
                    [](const Region& a, const Region& b) { return a.begin < b.begin; });
   std::vector<Region> all;
   all.swap(regions_);
-  for (const Region& region : all) {  // each against those that begin before it
-    check_apart(region);
+  for (const Region& region : all) {  // each is checked against those that begin before it
+    check_disjoint(region);
     regions_.push_back(region);
     begins_.push_back(region.begin);
     last_end_.push_back(last_end_.empty() ? region.end : std::max(last_end_.back(), region.end));
   }
 }
 
-const Region* Written::shared_with(const Region& region) const {
+const Region* WriteSet::find_overlap(const Region& region) const {
   if (region.begin == region.end) return nullptr;
-  // How many begin before its end; as std::lower_bound, but without a branch in the loop, which
-  // would be guessed wrongly every other time.
+  // The number of regions that begin before its end: std::lower_bound without a branch in the loop,
+  // which would be mispredicted every other time.
   std::size_t k = 0;
   for (std::size_t n = begins_.size(); n > 0;) {
     const std::size_t half = (n + 1) / 2;
@@ -302,8 +312,8 @@ const Region* Written::shared_with(const Region& region) const {
   return nullptr;
 }
 
-void Written::check_apart(const Region& region) const {
-  if (const Region* const other = shared_with(region))
+void WriteSet::check_disjoint(const Region& region) const {
+  if (const Region* const other = find_overlap(region))
     throw py::value_error(*region.label + " must not share memory with " + *other->label);
 }
 

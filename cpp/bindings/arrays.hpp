@@ -1,4 +1,4 @@
-// The boundary: what an array must be before a kernel may touch it.
+// Checks of arrays before a kernel may use their memory.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -13,28 +13,29 @@ namespace fastoptim {
 
 namespace py = pybind11;
 
-// x itself if it is a NumPy array, else its memory, without a copy: the plain array under a
-// subclass, or what DLPack or the buffer protocol shows. TypeError if there is no such way.
+// Returns x if it is a NumPy array, else an array over its memory without a copy: a plain view of
+// a subclass, or a view by DLPack or the buffer protocol. TypeError if x offers none of these.
 //
-// keep_subclass: an instance of a subclass is returned as it is. For arrays that an object keeps:
-// the garbage collector sees through a reference to an instance, and not through one to a plain
-// view of it, since ndarray has no tp_traverse.
+// keep_subclass: returns an instance of a subclass itself. For arrays that an object keeps: the
+// garbage collector can follow a reference to an instance, but not one to a plain view of it,
+// because ndarray has no tp_traverse.
 py::array as_array(py::handle x, const std::string& label, bool keep_subclass = false);
-inline bool is_array(py::handle x) {  // and of no subclass
+// Whether x is an ndarray, but of no subclass.
+inline bool is_plain_array(py::handle x) {
   return Py_TYPE(x.ptr()) == py::detail::npy_api::get().PyArray_Type_;
 }
 
 // TypeError if the array's dtype is neither float32 nor float64.
 Storage check_dtype(const py::array& x, const std::string& label);
 
-// What an array of an optimizer is: the parameter, or what goes with one.
+// What an array is to an optimizer.
 enum class Role { parameter, gradient, state, codes, master };
 
-// How an array's elements are stored. TypeError if its dtype does not go with its role and the
-// parameter's storage. With uint16_is_bfloat16 a uint16 array holds bfloat16 patterns.
+// Returns how an array's elements are stored. TypeError if its dtype is not allowed for its role
+// and the parameter's storage. With uint16_is_bfloat16, a uint16 array holds bfloat16 bits.
 Storage check_storage(const py::array& x, const std::string& label, Role role,
-                      Storage parameter = Storage::float32,
-                      const std::string& parameter_label = {}, bool uint16_is_bfloat16 = false);
+                      Storage parameter = Storage::float32, const std::string& parameter_label = {},
+                      bool uint16_is_bfloat16 = false);
 
 const char* storage_name(Storage storage);
 
@@ -50,7 +51,7 @@ void check_updatable(const py::array& x, const std::string& label);
 
 [[noreturn]] void refuse_read_only(const std::string& label);
 
-// The bytes from the first to the last that an array's elements occupy.
+// The range of addresses that an array's elements occupy.
 struct Region {
   const char* begin;
   const char* end;
@@ -59,20 +60,22 @@ struct Region {
 };
 Region region_of(const py::array& x, const std::string& label);
 
-// The arrays that a step writes; no two share memory, and no gradient shares any with them.
-class Written {
+// The arrays that an operation writes. No two may share memory, nor may an array that it reads share
+// memory with one of them.
+class WriteSet {
  public:
-  Written() = default;
-  explicit Written(std::vector<Region> regions);  // ValueError if two of them share memory
-  void check_apart(const Region& region) const;
+  WriteSet() = default;
+  explicit WriteSet(std::vector<Region> regions);  // ValueError if two of them share memory
+  // ValueError if a region shares memory with one of the arrays.
+  void check_disjoint(const Region& region) const;
 
-  // One of them that shares memory with a region, or null.
-  const Region* shared_with(const Region& region) const;
+  // Returns an array that shares memory with a region, or null.
+  const Region* find_overlap(const Region& region) const;
 
  private:
-  std::vector<Region> regions_;         // by begin
-  std::vector<const char*> begins_;    // theirs
-  std::vector<const char*> last_end_;  // of all regions up to here
+  std::vector<Region> regions_;        // in order of their begins
+  std::vector<const char*> begins_;    // of the regions
+  std::vector<const char*> last_end_;  // the largest end of the regions up to this one
 };
 
 inline py::detail::PyArray_Proxy* header(const py::array& x) {
@@ -92,15 +95,14 @@ inline Strides strides_of(const py::array& x) {
   return {reinterpret_cast<const Index*>(header(x)->strides), Index(x.itemsize())};
 }
 
-// What an array's header says of its elements, but where they lie.
-class Form {
+// The dtype, shape and strides of an array.
+class ArraySignature {
  public:
-  Form() = default;  // that of no array
-  explicit Form(const py::array& x);
+  ArraySignature() = default;  // matches no array
+  explicit ArraySignature(const py::array& x);
 
-  // Inline, and no call of memcmp for each: a step asks it of every array, and most have one axis
-  // or two.
-  bool is_that_of(const py::array& x) const {
+  // Inline and without memcmp: a step calls it for every array, and most have one axis or two.
+  bool matches(const py::array& x) const {
     const py::detail::PyArray_Proxy& now = *header(x);
     if (now.descr != dtype_.ptr() || now.nd != n_axes_) return false;
     const Index* const seen = extents_and_strides_.data();
@@ -117,10 +119,10 @@ class Form {
 };
 bool same_shape(const py::array& a, const py::array& b);
 
-// While it lives, NumPy refuses to resize the arrays that were added, and those whose memory they
-// show: it does so for any that has a weak reference, even with refcheck=False. For as long as their
-// memory is used without the GIL; a buffer that is exported does not stop it.
-class Pinned {
+// RAII: keeps NumPy from resizing the arrays that were added, and their bases, while their memory is
+// used without the GIL. It holds weak references: NumPy refuses to resize an array that has one,
+// even with refcheck=False, but not one that has exported a buffer.
+class ResizeGuard {
  public:
   void add(const py::array& x);
 

@@ -1,144 +1,120 @@
-// A list of parameters with their gradients and states, checked once and ready to be stepped.
+// `_core.Step`: parameters with their gradients and states, checked once and then stepped.
 #pragma once
 
 #include <atomic>
-#include <string>
+#include <functional>
 #include <vector>
 
-#include "../core/layout.hpp"
 #include "../core/step.hpp"
-#include "arrays.hpp"
+#include "bound_tensor.hpp"
+#include "rule_group.hpp"
 
 namespace fastoptim {
 
+template <class T>
+using References = std::vector<std::reference_wrapper<const T>>;
+
 class BoundStep {
  public:
-  // rules: for each group of tensors (kernel's name, weight_decay, decoupled, maximize, the
-  // rule's own options, their names). tensors: for each (group, labels, arrays, scales), the arrays being the
-  // parameter, the gradient (None if it comes with each step), the states, and, for a parameter of
-  // fewer bytes, perhaps its float32 master; a label is what an error calls an array; the scales
-  // of each state in q8, else none. t: steps taken before, by the step and by each tensor.
-  BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t,
+  // t: the number of steps taken before, of the step and of each tensor.
+  BoundStep(const References<RuleSpec>& rules, const References<TensorSpec>& tensors, Index t,
             bool uint16_is_bfloat16);
   BoundStep(const BoundStep&) = delete;
 
   // Takes a step. lr: a float for all groups, or a sequence with one for each. grads: a sequence
-  // in the tensors' order, or None for bound ones. t: the steps taken when lr was read off a
-  // schedule, else None. Everything is checked before the first byte changes. RuntimeError if
-  // another thread is stepping, or has stepped since t; or, in a forked child, if one was stepping
-  // at the fork, until commit() loads a state.
-  void run(py::handle lr, py::handle grads, py::handle t);
+  // in the tensors' order, or None for the bound ones. t: the number of steps taken when lr was
+  // evaluated, or None if lr does not depend on it. Checks everything before the first byte
+  // changes. RuntimeError if another thread is taking a step, or has taken one since t; also in a
+  // forked child if another thread was taking one at the fork, until commit() loads a state.
+  void take_step(py::handle lr, py::handle grads, py::handle t);
 
-  // How what is stored in fewer bytes is rounded. To nearest until this is called.
+  // How results in a storage of fewer bytes are rounded. To nearest until this is called.
   void set_rounding(bool stochastic, std::uint64_t seed);
 
-  // Fills states that empty_state made.
+  // Zeroes the states, which must come from empty_state.
   void zero_states() { work_.zero_states(); }
 
-  // The steps taken, those of each tensor, each tensor's number, and copies of arrays: all of one
-  // moment.
+  // Returns the number of steps taken, that of each tensor, each tensor's index, and copies of
+  // the arrays, all from between the same two steps.
   py::tuple snapshot(const py::sequence& arrays);
 
-  // Every change of an optimizer that a step must see whole. Sets each group's rule, whose kernel
-  // stays, and the rounding. progress: None, or (steps taken, those of each tensor, each tensor's
-  // number). copies: (destination, source) pairs of arrays of one shape and dtype, the destinations
-  // being arrays of this step; a source that shares memory with an array that is written is copied
-  // first. stores: (object, attribute, value), what Python keeps of the same facts. One call: a
-  // signal handler runs between two bytecodes, so it finds all of it changed, or nothing.
-  void commit(const py::sequence& rules, bool stochastic, std::uint64_t seed,
+  // Applies a change that a step must see whole or not at all. Sets the rule of each group, whose
+  // kernel must stay, and the rounding. progress: None, or (steps taken, those of each tensor, each
+  // tensor's index). copies: pairs (destination, source) of arrays of one shape and dtype, where
+  // the destinations are arrays of this step; a source that shares memory with an array that the
+  // step writes is copied first. stores: triples (object, attribute, value), for what Python keeps
+  // of the same facts. It is one call because a signal handler can run between any two bytecodes:
+  // so the handler finds all of the change, or none.
+  void commit(const References<RuleSpec>& rules, bool stochastic, std::uint64_t seed,
               const py::object& progress, const py::sequence& copies, const py::sequence& stores);
 
-  // Calls f for every array that is kept from step to step, until it returns other than 0.
+  // Calls f(PyObject*) for every array that is kept between steps, until it returns other than 0.
   template <class F>
   int visit(const F& f) const {
-    for (const Item& item : items_)
-      for (const std::vector<Array>* arrays : {&item.arrays, &item.scales})
-        for (const Array& x : *arrays)
-          if (const int stop = f(x.array.ptr())) return stop;
+    for (const BoundTensor& tensor : tensors_)
+      if (const int stop = tensor.visit(f)) return stop;
     return 0;
   }
 
-  Index t() const { return t_; }  // steps taken
+  Index t() const { return t_; }  // the number of steps taken
   bool looked_for_subnormals() const { return work_.looked_for_subnormals(); }
 
  private:
-  class Turn;
+  class BusyGuard;
 
-  struct Group {
-    const RuleKernels* rule;
-    double weight_decay;
-    bool decoupled, maximize;
-    double options[max_options];
-    std::vector<std::string> option_names;
-    bool in_float32 = false;  // whether a tensor of it computes in that type
-  };
-  // An array and what its header said when it was checked: NumPy lets its owner rewrite it.
-  struct Array {
-    py::array array;
-    const char* data;
-    Form form;
-    std::string label;
-
-    Array(py::array x, std::string name);
-    [[noreturn]] void refuse_changed() const;
-    void check_unchanged() const;
-    void check_written() const;  // unchanged, and still writable
-  };
-  struct Item {
-    std::size_t group;
-    std::vector<Array> arrays;  // in the order in which they came; the parameter stands in for
-    bool bound;                 // a gradient that is not bound, but comes with each step
-    std::vector<Storage> storages;  // of each; the gradient's is that of the last step
-    Storage bound_storage;          // the gradient's, if it is bound
-    std::vector<Array> scales;      // of the states in q8: of all of them or none
-    bool master;                    // whether the last array is one
-    Layout layout;
-    // The gradient that the layout was made for: that of the last step, or one like it.
-    Form grad_form;
-    bool grad_aligned;
-    Index grad_before, grad_after;  // bytes that its elements reach from where its data begin
-  };
-  // A gradient that came with the step.
-  struct Fresh {
-    py::array array;
-    Storage storage;
-    bool like_last;
-  };
-
-  // Tensors of one group that have taken the same number of steps: they share coefficients.
+  // Tensors of one group with the same number of steps, which share coefficients.
   struct Cohort {
     std::size_t group;
-    Index count;
+    Index count;  // steps taken
   };
   struct Cohorts {
     std::vector<Cohort> all;
     std::vector<int> of_tensor;
   };
+  struct Progress {
+    Index t;
+    Cohorts cohorts;
+    std::vector<std::uint64_t> indices;
+  };
+  struct Copy {
+    py::array to, from;
+  };
 
-  static Group make_group(const py::tuple& rule);
-  Group changed_group(std::size_t group, const py::tuple& rule) const;
-  static void lay_out(Item& item, const py::array& grad, Storage storage, Tensor& tensor);
+  // Of the constructor.
+  void bind_tensors(const References<TensorSpec>& specs, bool uint16_is_bfloat16);
+  void check_no_shared_memory();
+  void lay_out_tensors();
+
   Cohorts make_cohorts(const std::vector<Index>& counts) const;
-  void take_cohorts(Cohorts&& cohorts) noexcept;  // needs room in coefficients_
-  void prepare(py::handle lr);
-  static void check_coefficients(const Group& group, double lr, const Coefficients& c);
-  void take(py::handle grads);
-  void check(const Item& item, Fresh& grad) const;
+  void set_cohorts(Cohorts&& cohorts) noexcept;  // coefficients_ must have the capacity
 
-  std::vector<Group> groups_;
+  // Of take_step().
+  void collect_gradients(py::handle grads);
+  void compute_coefficients(py::handle lr);
+  void check_arrays(bool gradients_given);
+  void set_gradients(bool given);
+  void run_kernels();
+
+  // Of commit().
+  std::vector<RuleGroup> changed_groups(const References<RuleSpec>& rules) const;
+  Progress read_progress(const py::object& progress);
+  std::vector<Copy> read_copies(const py::sequence& copies) const;
+
+  std::vector<RuleGroup> groups_;
   std::vector<Cohort> cohorts_;
   std::vector<Coefficients> coefficients_;  // of each cohort
-  std::vector<Item> items_;
+  std::vector<BoundTensor> tensors_;
   WorkList work_;
-  Written written_;
-  std::vector<Fresh> fresh_;   // the gradients of the step that is under way, if they came with it
-  bool bound_in_use_ = true;  // whether the tensors' gradients are the bound ones
-  bool uint16_is_bfloat16_;
+  WriteSet written_;
+  std::vector<StepGradient> step_gradients_;  // given to the step under way; empty between steps
+  bool bound_gradients_set_ = true;           // whether work_ refers to the bound gradients
   bool stochastic_ = false;
   std::uint64_t seed_ = 0;
   std::atomic<Index> t_;
-  std::atomic<unsigned> holder_{0};  // of the turn: how many forks there had been, plus 1
-  bool writing_ = false;  // parameters or states; what is cut off then, as by a fork, is torn
+  std::atomic<unsigned> busy_{0};  // 0, or 1 + forks() of the thread that uses this object
+  // Whether parameters or states are being written without the GIL. If it is set in a forked child
+  // that does not write, the fork interrupted the writing and the state is inconsistent.
+  bool writing_ = false;
 };
 
 }  // namespace fastoptim

@@ -1,6 +1,7 @@
-// Releasing the GIL, and taking it back without ever unwinding.
+// The GIL, and C++ exceptions at the boundary to C.
 #pragma once
 
+#include <cxxabi.h>
 #include <pybind11/pybind11.h>
 #include <unistd.h>
 
@@ -8,19 +9,35 @@ namespace fastoptim {
 
 namespace py = pybind11;
 
-// f(), which may wait for the GIL and is no more than a call of C: nothing in it is destroyed.
+// Returns f(), which may wait for the GIL. f must be a single call of a C function, with nothing to
+// destroy.
 //
-// While the interpreter finalizes, taking the GIL back ends a daemon thread: CPython before 3.14
-// does that with pthread_exit, which unwinds the stack. Here the thread stops for good instead, as
-// CPython 3.14 does it: the unwinding would abort the process at the first noexcept function, such
-// as a destructor, and frames further out hold references, which must not be dropped without the
-// GIL.
+// While the interpreter finalizes, a daemon thread that takes the GIL is ended: CPython before 3.14
+// calls pthread_exit, which unwinds the stack. This function stops the thread for good instead, as
+// CPython 3.14 does. Unwinding would abort the process at the first noexcept function, such as a
+// destructor, and it would drop references held in outer frames, without the GIL.
 template <class F>
 decltype(auto) without_unwinding(const F& f) {
   try {
     return f();
   } catch (...) {  // C throws nothing else
     for (;;) pause();
+  }
+}
+
+// For slots and methods that are C functions: returns f(), or sets the Python exception that
+// corresponds to what f throws and returns null.
+template <class F>
+PyObject* translate_exceptions(const F& f) {
+  try {
+    return f();
+#ifdef __GLIBCXX__
+  } catch (abi::__forced_unwind&) {
+    throw;  // the end of the thread: glibc aborts if it is caught
+#endif
+  } catch (...) {
+    py::detail::try_translate_exceptions();
+    return nullptr;
   }
 }
 
@@ -38,7 +55,7 @@ class ReleaseGil {
   PyThreadState* const state_;
 };
 
-// function(x). Behind it may be Python code, which takes turns with other threads.
+// function(x). It may run Python code, and so release and take the GIL.
 inline py::object call_python(const py::object& function, py::handle x) {
   PyObject* const result = without_unwinding(
       [&] { return PyObject_CallFunctionObjArgs(function.ptr(), x.ptr(), nullptr); });
@@ -46,10 +63,12 @@ inline py::object call_python(const py::object& function, py::handle x) {
   return py::reinterpret_steal<py::object>(result);
 }
 
-// x.name, and x.name(), likewise.
+// hasattr(x, name), likewise.
 inline bool has_attribute(py::handle x, const char* name) {
   return without_unwinding([&] { return PyObject_HasAttrString(x.ptr(), name); }) == 1;
 }
+
+// x.name(), likewise.
 inline py::object call_method(py::handle x, const char* name) {
   PyObject* const result =
       without_unwinding([&] { return PyObject_CallMethod(x.ptr(), name, nullptr); });

@@ -1,4 +1,4 @@
-// What Python sees of the core.
+// The extension module fastoptim._core.
 #include <pybind11/stl.h>
 
 #include <cxxabi.h>
@@ -7,6 +7,7 @@
 
 #include "../core/averages.hpp"
 #include "../core/dispatch.hpp"
+#include "../core/fork.hpp"
 #include "../core/layout.hpp"
 #include "../core/memory.hpp"
 #include "../core/parallel.hpp"
@@ -16,43 +17,44 @@
 #include "bound_step.hpp"
 #include "collectable.hpp"
 #include "gil.hpp"
-#include "shuffler.hpp"
+#include "module.hpp"
 
 namespace fastoptim {
 namespace {
 
-// An uninitialised array of like's shape and dtype whose elements lie one after another in the
-// order in which like's do.
+// An uninitialised contiguous array of like's shape and memory order. slot: the state's number,
+// which allocate_state takes.
 py::array empty_state(const py::array& like, const py::object& dtype_object, int slot) {
   const py::dtype dtype = py::dtype::from_args(dtype_object);
   const Shape shape = shape_of(like);
   const Index item_size = dtype.itemsize(), n_bytes = like.size() * item_size;
-  const Placed placed = allocate_state(n_bytes, slot);
-  const py::capsule capsule(placed.base, [](void* base) { std::free(base); });
-  // An array between the two: NumPy lets a view be made writable again, a capsule's owner not.
-  const py::array owner(py::dtype("u1"), {n_bytes}, {}, placed.data, capsule);
+  const StateMemory memory = allocate_state(n_bytes, slot);
+  const py::capsule capsule(memory.base, [](void* base) { std::free(base); });
+  // An array owns the memory, not the capsule itself: NumPy lets a read-only view be made writable
+  // again only if its base is a writable array.
+  const py::array owner(py::dtype("u1"), {n_bytes}, {}, memory.data, capsule);
   return py::array(dtype, std::vector<Index>(shape.extents, shape.extents + shape.n_axes),
-                   compact_strides(shape, {strides_of(like).strides, item_size}), placed.data,
+                   compact_strides(shape, {strides_of(like).strides, item_size}), memory.data,
                    owner);
 }
 
-// to = from, without arithmetic: a float32 array from one of fewer bytes.
+// Decodes `from`, an array of a storage of fewer bytes, into `to`, a float32 array, without
+// arithmetic.
 void copy_decoded(const py::array& to, const py::array& from, bool uint16_is_bfloat16) {
   const std::string to_label = "to", from_label = "from";
   Tensor tensor;
   const py::array* const arrays[] = {&to, &from};
-  const Storage storages[] = {
-      check_storage(to, to_label, Role::master),
-      check_storage(from, from_label, Role::gradient, Storage::float32, to_label,
-                    uint16_is_bfloat16)};
+  const Storage storages[] = {check_storage(to, to_label, Role::master),
+                              check_storage(from, from_label, Role::gradient, Storage::float32,
+                                            to_label, uint16_is_bfloat16)};
   check_shape(from, from_label, to);
   check_updatable(to, to_label);
-  Written({region_of(to, to_label)}).check_apart(region_of(from, from_label));
+  WriteSet({region_of(to, to_label)}).check_disjoint(region_of(from, from_label));
   const Layout layout = make_layout(shape_of(to), {strides_of(to), strides_of(from)});
   for (std::size_t k = 0; k < 2; ++k) {
-    const bool plain =
-        is_aligned(*arrays[k]) && layout.contiguous(k, strides_of(*arrays[k]).item_size);
-    tensor.operands[k] = {data_of(*arrays[k]), plain ? nullptr : layout.strides[k].data(),
+    const bool in_place =
+        is_aligned(*arrays[k]) && layout.is_contiguous(k, strides_of(*arrays[k]).item_size);
+    tensor.operands[k] = {data_of(*arrays[k]), in_place ? nullptr : layout.strides[k].data(),
                           storages[k], nullptr};
   }
   tensor.extents = layout.extents.data();
@@ -62,7 +64,7 @@ void copy_decoded(const py::array& to, const py::array& from, bool uint16_is_bfl
   work.add({tensor, kernels().copy, 0, 0});
   const Coefficients unused{};
   const ReleaseGil released;
-  work.run(&unused);
+  work.run_step(&unused);
 }
 
 void ewma(const py::object& x_object, const py::object& out_object, int axis, double beta,
@@ -75,11 +77,11 @@ void ewma(const py::object& x_object, const py::object& out_object, int axis, do
     if (!is_aligned(*array))
       throw py::value_error(std::string(array == &x ? "x" : "out") +
                             " must be aligned to its item size");
-  const bool in_place = data_of(x) == data_of(out) &&
-                        std::equal(x.strides(), x.strides() + x.ndim(), out.strides());
+  const bool in_place =
+      data_of(x) == data_of(out) && std::equal(x.strides(), x.strides() + x.ndim(), out.strides());
   if (!in_place) {
     const std::string out_label = "out (unless it is x)", x_label = "x";
-    Written({region_of(out, out_label)}).check_apart(region_of(x, x_label));
+    WriteSet({region_of(out, out_label)}).check_disjoint(region_of(x, x_label));
   }
 
   std::vector<Index> extents, strides[2];
@@ -89,28 +91,33 @@ void ewma(const py::object& x_object, const py::object& out_object, int axis, do
     strides[0].push_back(out.strides(k));
     strides[1].push_back(x.strides(k));
   }
-  EwmaArrays arrays{data_of(x), data_of(out), x.strides(axis), out.strides(axis), x.shape(axis),
-                    make_layout({int(extents.size()), extents.data()},
-                                {{strides[0].data(), x.itemsize()},
-                                 {strides[1].data(), x.itemsize()}})};
-  Pinned pinned;
-  pinned.add(x);
-  pinned.add(out);
+  EwmaArrays arrays{
+      data_of(x),
+      data_of(out),
+      x.strides(axis),
+      out.strides(axis),
+      x.shape(axis),
+      make_layout({int(extents.size()), extents.data()},
+                  {{strides[0].data(), x.itemsize()}, {strides[1].data(), x.itemsize()}})};
+  ResizeGuard guard;
+  guard.add(x);
+  guard.add(out);
   const ReleaseGil released;
   run_ewma(arrays, storage, beta, bias_correction);
 }
 
-// Whether collections still hold what they held. kept: a tuple of (collection, keys, objects,
-// ...) for each; a mapping's keys are in the order in which it had them.
-bool hold_the_same(PyObject* kept) {
+// Whether collections still hold the same objects. kept: a tuple with an entry (collection, keys,
+// objects, ...) for each, a mapping's keys in the mapping's order.
+bool all_unchanged(PyObject* kept) {
   for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kept); ++k) {
     PyObject* const entry = PyTuple_GET_ITEM(kept, k);
-    PyObject *const collection = PyTuple_GET_ITEM(entry, 0), *const keys = PyTuple_GET_ITEM(entry, 1),
+    PyObject *const collection = PyTuple_GET_ITEM(entry, 0),
+                    *const keys = PyTuple_GET_ITEM(entry, 1),
                     *const objects = PyTuple_GET_ITEM(entry, 2);
     const Py_ssize_t n = PyTuple_GET_SIZE(objects);
     bool same = true;
     if (PyDict_Check(collection) || PyList_Check(collection)) {
-      // Pointers are compared and nothing is called: this takes under 50 ns for six tensors.
+      // Compares pointers, without a call: this takes under 50 ns for six tensors.
 #ifdef Py_GIL_DISABLED
       Py_BEGIN_CRITICAL_SECTION(collection);
 #endif
@@ -145,7 +152,7 @@ bool hold_the_same(PyObject* kept) {
   return true;
 }
 
-// Makes passes of the roofline's loop over contiguous arrays: the parameter, the gradient, the states.
+// Runs the roofline's loop over contiguous arrays: the parameter, the gradient, the states.
 void roofline(const std::vector<py::array>& arrays, Index passes, bool serial) {
   if (arrays.size() < 2 || arrays.size() > max_operands)
     throw py::value_error("arrays must be 2 to " + std::to_string(max_operands) + ", got " +
@@ -165,31 +172,23 @@ void roofline(const std::vector<py::array>& arrays, Index passes, bool serial) {
   run_roofline(storage, data, int(arrays.size()) - 2, arrays[0].size(), passes, serial);
 }
 
-// Step.run as a plain method of the type: pybind11's way to one, with its lists of arguments and
-// its look-up of types, takes as many instructions as checking six tensors does.
+// Step.run as a C method: pybind11's dispatch, with its argument lists and type look-up, executes as
+// many instructions as the checks of six tensors.
 PyObject* run_step(PyObject* self, PyObject* const* args, Py_ssize_t n_args) {
-  try {
+  return translate_exceptions([&] {
     if (n_args != 3 && n_args != 4)
       throw py::type_error("run takes lr, grads, t and perhaps kept, got " +
                            std::to_string(n_args) + " arguments");
     if (n_args == 4 && !PyTuple_Check(args[3])) throw py::type_error("kept must be a tuple");
-    if (n_args == 4 && !hold_the_same(args[3])) return py::bool_(false).release().ptr();
-    const auto value = reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder();
-    if (!value.holder_constructed()) throw py::type_error("Step.__init__ must be called first");
-    value.value_ptr<BoundStep>()->run(args[0], args[1], args[2]);
+    if (n_args == 4 && !all_unchanged(args[3])) return py::bool_(false).release().ptr();
+    BoundStep* const step = value_of<BoundStep>(self);
+    if (!step) throw py::type_error("Step.__init__ must be called first");
+    step->take_step(args[0], args[1], args[2]);
     return py::none().release().ptr();
-#ifdef __GLIBCXX__
-  } catch (abi::__forced_unwind&) {
-    throw;  // the end of the thread, which must go on
-#endif
-  } catch (...) {
-    py::detail::try_translate_exceptions();
-    return nullptr;
-  }
+  });
 }
 
-PyMethodDef run_method{"run",
-                       reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_step)),
+PyMethodDef run_method{"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_step)),
                        METH_FASTCALL, "run($self, lr, grads, t, kept=(), /)\n--\n\n"};
 
 }  // namespace
@@ -201,11 +200,39 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   using namespace fastoptim;
   m.doc() = "The compiled core of fastoptim. Private: use the names in fastoptim.";
 
-  kernels();  // a wrong FASTOPTIM_ISA fails the import, not the first step
+  kernels();  // so that a wrong FASTOPTIM_ISA fails the import instead of the first step
+
+  py::class_<RuleSpec>(m, "Rule", "A rule and its options, in the order of the compiled rule's.")
+      .def(py::init([](std::string kernel, double weight_decay, bool decoupled, bool maximize,
+                       std::vector<double> options) {
+             return RuleSpec{std::move(kernel), weight_decay, decoupled, maximize,
+                             std::move(options)};
+           }),
+           py::kw_only(), py::arg("kernel"), py::arg("weight_decay"), py::arg("decoupled"),
+           py::arg("maximize"), py::arg("options"));
+
+  py::class_<TensorSpec>(m, "Tensor",
+                         "A parameter and what goes with it. labels: what errors call the "
+                         "parameter, the gradient, each state and the master.")
+      .def(py::init([](py::object parameter, py::object gradient, std::vector<py::object> states,
+                       std::vector<std::string> labels, std::vector<py::array> scales,
+                       py::object master, std::size_t group) {
+             return TensorSpec{group,
+                               std::move(labels),
+                               std::move(parameter),
+                               std::move(gradient),
+                               std::move(states),
+                               std::move(scales),
+                               std::move(master)};
+           }),
+           py::kw_only(), py::arg("parameter"), py::arg("gradient"), py::arg("states"),
+           py::arg("labels"), py::arg("scales") = py::tuple(), py::arg("master") = py::none(),
+           py::arg("group") = 0);
 
   py::class_<BoundStep> step(m, "Step", collectable<BoundStep>());
-  step.def(py::init<const py::sequence&, const py::sequence&, Index, bool>(), py::arg("rules"),
-           py::arg("tensors"), py::arg("t") = 0, py::arg("uint16_is_bfloat16") = false)
+  step.def(py::init<const References<RuleSpec>&, const References<TensorSpec>&, Index, bool>(),
+           py::arg("rules"), py::arg("tensors"), py::arg("t") = 0,
+           py::arg("uint16_is_bfloat16") = false)
       .def("set_rounding", &BoundStep::set_rounding, py::arg("stochastic"), py::arg("seed"))
       .def("zero_states", &BoundStep::zero_states)
       .def("snapshot", &BoundStep::snapshot, py::arg("arrays"))
@@ -238,7 +265,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("roofline", &roofline, py::arg("arrays"), py::kw_only(), py::arg("passes") = 1,
         py::arg("serial") = false);
 
-  bind_shuffler(m);
+  bind_permutation(m);
+  bind_batches(m);
 
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));

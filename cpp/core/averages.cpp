@@ -12,11 +12,11 @@ void run_ewma(const EwmaArrays& a, Storage storage, double beta, bool bias_corre
   if (a.rest.size == 0 || a.n_times == 0) return;
   const Ewma kernel = kernels().ewma[int(storage)];
   const int last = int(a.rest.extents.size()) - 1;
-  const Index run = a.rest.extents[last];  // series side by side
-  constexpr Index strip = 256;             // of them, for one thread at a time
-  const Index strips = (run + strip - 1) / strip;
+  const Index row_length = a.rest.extents[last];  // series along the innermost axis
+  constexpr Index strip = 256;                    // series that a thread takes at a time
+  const Index strips = (row_length + strip - 1) / strip;
 
-  parallel_for(a.rest.size / run * strips, a.rest.size * a.n_times < serial_below,
+  parallel_for(a.rest.size / row_length * strips, a.rest.size * a.n_times < serial_below_elements,
                [&](Index begin, Index end) {
                  for (Index unit = begin; unit < end; ++unit) {
                    const Index first = unit % strips * strip;
@@ -30,7 +30,7 @@ void run_ewma(const EwmaArrays& a, Storage storage, double beta, bool bias_corre
                    }
                    kernel({a.x + offset[1], a.out + offset[0], a.x_time_stride,
                            a.rest.strides[1][last], a.out_time_stride, a.rest.strides[0][last],
-                           a.n_times, std::min(strip, run - first)},
+                           a.n_times, std::min(strip, row_length - first)},
                           beta, bias_correction);
                  }
                });

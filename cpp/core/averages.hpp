@@ -6,7 +6,8 @@
 
 namespace fastoptim {
 
-// The array as n_times steps of a set of series; rest.strides[0] is out's, [1] is x's.
+// An array as a set of series of n_times elements each. `rest` lays out the other axes: its
+// strides[0] are those of out, [1] those of x.
 struct EwmaArrays {
   const char* x;
   char* out;
@@ -14,6 +15,7 @@ struct EwmaArrays {
   Layout rest;
 };
 
+// Writes each series' moving average to out, which may be x itself.
 void run_ewma(const EwmaArrays& arrays, Storage storage, double beta, bool bias_correction);
 
 }  // namespace fastoptim

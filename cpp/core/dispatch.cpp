@@ -5,8 +5,8 @@
 
 namespace fastoptim {
 
-#define FASTOPTIM_DECLARE(isa) \
-  namespace isa {              \
+#define FASTOPTIM_DECLARE(isa)     \
+  namespace isa {                  \
   const Kernels& table() noexcept; \
   }
 FASTOPTIM_DECLARE(baseline)
@@ -17,15 +17,16 @@ FASTOPTIM_DECLARE(avx512)
 
 namespace {
 
-struct Choice {
+// An instruction set that this library was compiled for.
+struct Variant {
   const Kernels& table;
   bool available;
 };
 
-// In order of preference, best last. The compiler's processor check reads cpuid and, through
-// xgetbv, whether the operating system saves the wide registers.
-std::vector<Choice> choices() {
-  std::vector<Choice> list{{baseline::table(), true}};
+// In order of preference, the best last. __builtin_cpu_supports reads cpuid, and xgetbv to find
+// whether the operating system saves the wide registers.
+std::vector<Variant> variants() {
+  std::vector<Variant> list{{baseline::table(), true}};
 #ifdef FASTOPTIM_X86
   __builtin_cpu_init();
   list.push_back({avx2::table(), __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")});
@@ -38,19 +39,19 @@ std::vector<Choice> choices() {
 
 std::vector<std::string> names(bool only_available) {
   std::vector<std::string> list;
-  for (const Choice& choice : choices())
-    if (choice.available || !only_available) list.emplace_back(choice.table.isa);
+  for (const Variant& variant : variants())
+    if (variant.available || !only_available) list.emplace_back(variant.table.isa);
   return list;
 }
 
-const Kernels& choose() {
+const Kernels& choose_kernels() {
   const char* forced = std::getenv("FASTOPTIM_ISA");
   const Kernels* best = nullptr;
   std::string available;
-  for (const Choice& choice : choices()) {
-    if (!choice.available) continue;
-    available += (available.empty() ? "" : ", ") + std::string(choice.table.isa);
-    if (!forced || !*forced || std::string(forced) == choice.table.isa) best = &choice.table;
+  for (const Variant& variant : variants()) {
+    if (!variant.available) continue;
+    available += (available.empty() ? "" : ", ") + std::string(variant.table.isa);
+    if (!forced || !*forced || std::string(forced) == variant.table.isa) best = &variant.table;
   }
   if (!best)
     throw std::invalid_argument("FASTOPTIM_ISA must be one of those available here (" + available +
@@ -61,7 +62,7 @@ const Kernels& choose() {
 }  // namespace
 
 const Kernels& kernels() {
-  static const Kernels& chosen = choose();
+  static const Kernels& chosen = choose_kernels();
   return chosen;
 }
 

@@ -1,4 +1,4 @@
-// Which table of kernels this processor gets.
+// Selects the kernels for the processor's instruction set, at run time.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ namespace fastoptim {
 // available.
 const Kernels& kernels();
 
-std::vector<std::string> built_isas();      // compiled into this library, best last
-std::vector<std::string> available_isas();  // of those, the ones that run here
+std::vector<std::string> built_isas();      // compiled into this library, the best last
+std::vector<std::string> available_isas();  // those of them that this machine can run
 
 }  // namespace fastoptim

@@ -1,8 +1,8 @@
-// How a thread's floating-point unit rounds, and whether it flushes subnormal numbers to zero.
+// The floating-point control bits of a thread: rounding mode, flush-to-zero, denormals-are-zero.
 //
-// Each thread has bits of its own for that, which torch.set_flush_denormal or fesetround change for
-// their caller alone. A result must not depend on which thread computed it, so a job runs under the
-// bits of the thread that it came from.
+// Each thread has its own, and torch.set_flush_denormal and fesetround change only their caller's.
+// A result must not depend on which thread computed it, so every thread runs a job under the
+// control bits of the thread that submitted the job.
 #pragma once
 
 #if defined(__SSE2__)
@@ -15,16 +15,16 @@ namespace fastoptim {
 
 #if defined(__SSE2__)
 
-// All of MXCSR but its flags, which tell what has happened.
+// MXCSR without its exception flags, which record events rather than control them.
 constexpr unsigned float_flags = 0x3f;
 inline unsigned float_control() noexcept { return _mm_getcsr() & ~float_flags; }
 inline void set_float_control(unsigned bits) noexcept {
-  // Writing the register costs more than reading it.
+  // A write of MXCSR costs more than a read.
   if (float_control() != bits) _mm_setcsr(bits);
 }
 
-// To nearest, and with subnormal numbers as they are.
-inline bool is_float_control_usual() noexcept {
+// Whether the thread rounds to nearest and keeps subnormal numbers.
+inline bool is_default_float_control() noexcept {
   constexpr unsigned flush_to_zero = 0x8000, denormals_are_zero = 0x40, rounding = 0x6000;
   return (_mm_getcsr() & (flush_to_zero | denormals_are_zero | rounding)) == 0;
 }
@@ -39,7 +39,7 @@ inline unsigned long float_control() noexcept {
 inline void set_float_control(unsigned long bits) noexcept {
   if (float_control() != bits) asm volatile("msr fpcr, %0" : : "r"(bits));
 }
-inline bool is_float_control_usual() noexcept {
+inline bool is_default_float_control() noexcept {
   constexpr unsigned long flush_to_zero = 1ul << 24, rounding = 3ul << 22;
   return (float_control() & (flush_to_zero | rounding)) == 0;
 }
@@ -48,7 +48,7 @@ inline bool is_float_control_usual() noexcept {
 
 inline int float_control() noexcept { return std::fegetround(); }
 inline void set_float_control(int bits) noexcept { std::fesetround(bits); }
-inline bool is_float_control_usual() noexcept { return std::fegetround() == FE_TONEAREST; }
+inline bool is_default_float_control() noexcept { return std::fegetround() == FE_TONEAREST; }
 
 #endif
 

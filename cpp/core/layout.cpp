@@ -7,20 +7,19 @@
 namespace fastoptim {
 namespace {
 
-// The axes longer than 1, those with the widest strides first.
-std::vector<int> widest_first(const Shape& shape, const Index* strides) {
+// The axes of extent other than 1, in order of decreasing stride.
+std::vector<int> by_decreasing_stride(const Shape& shape, const Index* strides) {
   std::vector<int> axes;
   for (int axis = 0; axis < shape.n_axes; ++axis)
     if (shape.extents[axis] != 1) axes.push_back(axis);
-  std::stable_sort(axes.begin(), axes.end(), [&](int a, int b) {
-    return std::abs(strides[a]) > std::abs(strides[b]);
-  });
+  std::stable_sort(axes.begin(), axes.end(),
+                   [&](int a, int b) { return std::abs(strides[a]) > std::abs(strides[b]); });
   return axes;
 }
 
 }  // namespace
 
-bool Layout::contiguous(std::size_t operand, Index item_size) const {
+bool Layout::is_contiguous(std::size_t operand, Index item_size) const {
   Index expected = item_size;
   for (std::size_t axis = extents.size(); axis-- > 0; expected *= extents[axis])
     if (strides[operand][axis] != expected) return false;
@@ -34,18 +33,18 @@ Layout make_layout(const Shape& shape, const std::vector<Strides>& operands) {
                                 std::multiplies<Index>());
   if (layout.size == 0) return layout;
 
-  for (int axis : widest_first(shape, operands[0].strides)) {
-    // An axis continues the one before it if a step of that one is a whole run of this one, in
-    // every operand.
-    bool continues = !layout.extents.empty();
-    for (std::size_t k = 0; continues && k < operands.size(); ++k)
-      continues = layout.strides[k].back() == operands[k].strides[axis] * shape.extents[axis];
-    if (continues)
+  for (int axis : by_decreasing_stride(shape, operands[0].strides)) {
+    // An axis merges with the one before it if, in every operand, a step along that one equals
+    // extent*stride of this one.
+    bool merges = !layout.extents.empty();
+    for (std::size_t k = 0; merges && k < operands.size(); ++k)
+      merges = layout.strides[k].back() == operands[k].strides[axis] * shape.extents[axis];
+    if (merges)
       layout.extents.back() *= shape.extents[axis];
     else
       layout.extents.push_back(shape.extents[axis]);
     for (std::size_t k = 0; k < operands.size(); ++k) {
-      if (continues) layout.strides[k].pop_back();
+      if (merges) layout.strides[k].pop_back();
       layout.strides[k].push_back(operands[k].strides[axis]);
     }
   }
@@ -59,7 +58,7 @@ Layout make_layout(const Shape& shape, const std::vector<Strides>& operands) {
 
 std::vector<Index> compact_strides(const Shape& shape, const Strides& operand) {
   std::vector<Index> strides(shape.n_axes, operand.item_size);
-  const std::vector<int> axes = widest_first(shape, operand.strides);
+  const std::vector<int> axes = by_decreasing_stride(shape, operand.strides);
   Index stride = operand.item_size;
   for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
     strides[*axis] = stride;
@@ -72,7 +71,8 @@ bool overlaps_itself(const Shape& shape, const Strides& operand) {
   const Layout layout = make_layout(shape, {operand});
   if (layout.size <= 1) return false;
 
-  // Enough for all but contrived layouts: each stride steps over all that lies within it.
+  // Sufficient for all but contrived layouts: each stride is at least the extent in bytes of the
+  // axes inside it.
   Index within = operand.item_size;
   bool nested = true;
   for (std::size_t axis = layout.extents.size(); axis-- > 0;) {
@@ -82,7 +82,8 @@ bool overlaps_itself(const Shape& shape, const Strides& operand) {
   }
   if (nested) return false;
 
-  // An address range too narrow for that many elements; saves the walk below for broadcasts.
+  // The address range is too narrow for so many elements. Saves broadcast arrays the enumeration
+  // of all offsets below.
   if (within < layout.size * operand.item_size) return true;
 
   std::vector<Index> offsets{0};

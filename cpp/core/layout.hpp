@@ -1,4 +1,4 @@
-// The order in which the elements of several arrays of one shape are walked together.
+// The order in which a loop visits the elements of several arrays of one shape.
 #pragma once
 
 #include <vector>
@@ -7,15 +7,15 @@
 
 namespace fastoptim {
 
-// Axes of several operands, merged and sorted so that the first operand is walked through
-// memory in order, whichever way its axes lie.
+// The axes of several operands, sorted and merged so that the first operand is traversed in memory
+// order, whatever the order of its axes.
 struct Layout {
   std::vector<Index> extents;
   std::vector<std::vector<Index>> strides;  // bytes, per operand and axis
   Index size = 1;
 
-  // Whether an operand's elements lie one after another.
-  bool contiguous(std::size_t operand, Index item_size) const;
+  // Whether an operand's elements are contiguous in the layout's order.
+  bool is_contiguous(std::size_t operand, Index item_size) const;
 };
 
 struct Shape {
@@ -30,11 +30,10 @@ struct Strides {
 
 Layout make_layout(const Shape& shape, const std::vector<Strides>& operands);
 
-// Strides of an array of this shape whose elements lie one after another, in the order in which
-// the operand is walked.
+// Strides of a contiguous array of this shape that has the operand's memory order.
 std::vector<Index> compact_strides(const Shape& shape, const Strides& operand);
 
-// Whether two elements of an array share a byte: exact, for any strides.
+// Whether two elements of an array share a byte. Exact for any strides.
 bool overlaps_itself(const Shape& shape, const Strides& strides);
 
 }  // namespace fastoptim

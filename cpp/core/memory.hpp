@@ -1,19 +1,19 @@
-// Memory placed so that it can be streamed through: for states and for batches.
+// Allocates memory for states and batches, placed for fast sequential access.
 #pragma once
 
 #include <cstddef>
 
 namespace fastoptim {
 
-// Uninitialised memory, aligned to a cache line, on huge pages where it is large; release with
+// Uninitialised memory, aligned to a cache line, on huge pages from 8 MiB on. Release it with
 // std::free. Throws std::bad_alloc.
 char* allocate(std::size_t size);
 
-// Uninitialised memory for the state number `slot` of a tensor; release with std::free(base).
-struct Placed {
+// Uninitialised memory for state number `slot` of a tensor. Release it with std::free(base).
+struct StateMemory {
   char* base;
   char* data;  // aligned to a cache line
 };
-Placed allocate_state(std::size_t size, int slot);
+StateMemory allocate_state(std::size_t size, int slot);
 
 }  // namespace fastoptim

@@ -1,56 +1,52 @@
-// parallel_for: the one place with threads.
+// parallel_for: the only entry point to multithreading, over an interchangeable back end.
 #pragma once
 
-#include <atomic>
-#include <chrono>
-
 #include "../kernels/kernels.hpp"
+#include "float_control.hpp"
 
 namespace fastoptim {
 
+// The number of threads that a job may use, the caller included. 1 in a forked child if the back
+// end does not survive a fork.
 int num_threads() noexcept;
 void set_num_threads(int n) noexcept;
 
-// How many forks lie between the process that loaded this code and the one that asks. Whatever a
-// thread may hold at a fork (a lock, a turn, a thread of its own) is kept with this number: where
-// the number has grown since, the holder does not exist in this process. Cheaper than getpid.
-unsigned forks() noexcept;
+// Calls of body(context, begin, end) on disjoint ranges that together make up [0, n).
+struct Job {
+  using Body = void (*)(const void* context, Index begin, Index end);
 
-// Threads do not survive a fork, and the children of one process together would start more than
-// there are processors. So a forked child runs serially, for good.
-inline bool forked() noexcept { return forks() > 0; }
-
-// How long threads stay awake after a job, for the next one: it covers the time between the steps
-// of a tight loop, and is over before others miss the processor.
-constexpr std::chrono::microseconds awake_for{20};
-
-// Waking threads that sleep takes longer than a job of medium size does. So they are left asleep
-// for one, unless such jobs follow each other at once.
-class Pace {
- public:
-  // Calls job(serial): whether a job of that size is better done by the calling thread alone, as is
-  // a small one always and a medium one if the last such job ended too long ago.
-  template <class Job>
-  void run(Index size, Index small_below, Index medium_below, const Job& job) {
-    const bool small = size < small_below, medium = !small && size < medium_below;
-    job(small || (medium && now() - end_.load(std::memory_order_relaxed) > awake_for));
-    if (medium) end_.store(now(), std::memory_order_relaxed);
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  static Clock::duration now() noexcept { return Clock::now().time_since_epoch(); }
-
-  std::atomic<Clock::duration> end_{Clock::duration::zero()};
+  Index n;
+  Index grain;  // the smallest range, but for the last one of a thread's share
+  Body body;    // must not throw
+  const void* context;
+  FloatControl float_control;  // the caller's: each thread sets it before it calls body
+  int n_threads;               // the largest team, the caller included; at least 2
 };
 
-using Body = void (*)(const void* context, Index begin, Index end);
-void parallel_for(Index n, bool serial, Index grain, Body body, const void* context) noexcept;
+// Runs jobs on a team of threads. pool.hpp is the only implementation; another one (OpenMP, say)
+// implements these two functions, and backend() in parallel.cpp selects it.
+class ThreadBackend {
+ public:
+  // Runs a job on the calling thread and up to n_threads - 1 others; returns after the last call
+  // of body. Returns false, with no call made, if no other thread is available: the caller then
+  // runs the job alone. Several threads may call it at once. Must not allocate, except to start
+  // threads.
+  virtual bool run_job(const Job& job) noexcept = 0;
 
-// Calls f(begin, end) on pieces that together make [0, n), no smaller than the grain unless a share
-// ends; on the calling thread alone if serial. f must not throw. All threads round and flush as the
-// calling one does. Allocates nothing but for new threads, and does without those that cannot be
-// had.
+  // Whether a forked child can start a team again. If not, a child runs every job serially.
+  virtual bool survives_fork() const noexcept = 0;
+
+ protected:
+  ~ThreadBackend() = default;  // back ends are never destroyed: their threads may outlive main
+};
+
+// The erased form of the template below.
+void parallel_for(Index n, bool serial, Index grain, Job::Body body, const void* context) noexcept;
+
+// Calls f(begin, end) on disjoint ranges that together make up [0, n), none smaller than the grain
+// unless it ends a thread's share; if serial, one call on the calling thread. f must not throw. All
+// threads have the caller's rounding and flush-to-zero modes. Allocates nothing except to start
+// threads; if the system gives none, the threads that exist do the work.
 template <class F>
 void parallel_for(Index n, bool serial, const F& f, Index grain = 1) noexcept {
   parallel_for(

@@ -1,49 +1,49 @@
-// What a process has for itself, and a forked child makes anew.
+// An object that each process makes for itself: a forked child makes a new one.
 #pragma once
 
 #include <atomic>
 
-#include "parallel.hpp"
+#include "fork.hpp"
 
 namespace fastoptim {
 
-// A T with locks or threads, made when it is first asked for. At a fork another thread may hold the
-// locks, or be halfway through what they guard, and that thread does not exist in the child: there
-// the parent's T is left alone, for good, and the first use makes another. Safe from several
-// threads.
+// Holds a T that contains locks or threads, made on first use. At a fork another thread may hold
+// those locks, or be in the middle of what they guard, and that thread does not exist in the child.
+// So the child leaves the parent's T alone (it leaks, by intent), and its first use makes another.
+// Thread-safe.
 template <class T>
 class PerProcess {
  public:
   PerProcess() = default;
   PerProcess(const PerProcess&) = delete;
   ~PerProcess() {
-    Kept* const kept = kept_;
-    if (kept && kept->born == forks()) delete kept;
+    Instance* const instance = instance_;
+    if (instance && instance->n_forks == forks()) delete instance;
   }
 
-  // This process's T; make() gives it if there is none yet.
+  // This process's T; make() returns one if there is none yet.
   template <class F>
   T& get(const F& make) {
-    Kept* kept = kept_.load(std::memory_order_acquire);
-    if (kept && kept->born == forks()) return kept->value;
-    Kept* const made = new Kept{forks(), make()};
-    if (kept_.compare_exchange_strong(kept, made)) return made->value;
-    delete made;
-    return kept->value;
+    Instance* instance = instance_.load(std::memory_order_acquire);
+    if (instance && instance->n_forks == forks()) return instance->value;
+    Instance* const made = new Instance{forks(), make()};
+    if (instance_.compare_exchange_strong(instance, made)) return made->value;
+    delete made;  // another thread was faster
+    return instance->value;
   }
 
-  // The same, or null if there is none yet.
+  // This process's T, or null if there is none yet.
   T* find() noexcept {
-    Kept* const kept = kept_.load(std::memory_order_acquire);
-    return kept && kept->born == forks() ? &kept->value : nullptr;
+    Instance* const instance = instance_.load(std::memory_order_acquire);
+    return instance && instance->n_forks == forks() ? &instance->value : nullptr;
   }
 
  private:
-  struct Kept {
-    const unsigned born;
+  struct Instance {
+    const unsigned n_forks;  // when it was made
     T value;
   };
-  std::atomic<Kept*> kept_{nullptr};
+  std::atomic<Instance*> instance_{nullptr};
 };
 
 }  // namespace fastoptim

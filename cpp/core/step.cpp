@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "subnormal_flag.hpp"
+#include "parallel.hpp"
+#include "subnormal_detector.hpp"
 
 namespace fastoptim {
 
@@ -15,37 +16,38 @@ void WorkList::add(const Work& work) {
 
 template <class F>
 void WorkList::for_elements(Index begin, Index end, const F& f) const noexcept {
-  auto k = std::upper_bound(first_block_.begin(), first_block_.end(), begin) -
-           first_block_.begin() - 1;
+  auto k =
+      std::upper_bound(first_block_.begin(), first_block_.end(), begin) - first_block_.begin() - 1;
   for (; begin < end; begin = first_block_[++k]) {
     const Index stop = std::min(end, first_block_[k + 1]) - first_block_[k];
     f(works_[k], (begin - first_block_[k]) * block, std::min(stop * block, works_[k].tensor.size));
   }
 }
 
-void WorkList::run(const Coefficients* groups) noexcept {
-  looked_for_subnormals_ = groups[0].subnormals;
+void WorkList::run_step(const Coefficients* coefficients) noexcept {
+  looked_for_subnormals_ = coefficients[0].subnormals;
   met_subnormals_.store(false, std::memory_order_relaxed);
-  pace_.run(n_elements_, serial_below, serial_if_asleep_below, [&](bool serial) {
-    parallel_for(first_block_.back(), serial, [&](Index first, Index last) {
-      const SubnormalFlag flag(met_subnormals_);
-      for_elements(first, last, [&](const Work& work, Index begin, Index end) {
-        work.sweep(work.tensor, groups[work.group], begin, end);
-      });
+  const bool serial = wake_policy_.runs_serially(n_elements_);
+  parallel_for(first_block_.back(), serial, [&](Index first, Index last) {
+    const SubnormalDetector detector(met_subnormals_);
+    for_elements(first, last, [&](const Work& work, Index begin, Index end) {
+      work.sweep(work.tensor, coefficients[work.coefficients], begin, end);
     });
   });
+  wake_policy_.job_ended(n_elements_);
 }
 
 void WorkList::zero_states() const noexcept {
-  parallel_for(first_block_.back(), n_elements_ < serial_below, [&](Index first, Index last) {
-    for_elements(first, last, [](const Work& work, Index begin, Index end) {
-      for (int k = 0; k < work.n_states; ++k) {
-        const Operand& state = work.tensor.operands[2 + k];
-        const Index item_size = item_sizes[int(state.storage)];
-        std::memset(state.data + begin * item_size, 0, (end - begin) * item_size);
-      }
-    });
-  });
+  parallel_for(first_block_.back(), n_elements_ < serial_below_elements,
+               [&](Index first, Index last) {
+                 for_elements(first, last, [](const Work& work, Index begin, Index end) {
+                   for (int k = 0; k < work.n_states; ++k) {
+                     const Operand& state = work.tensor.operands[2 + k];
+                     const Index item_size = item_sizes[int(state.storage)];
+                     std::memset(state.data + begin * item_size, 0, (end - begin) * item_size);
+                   }
+                 });
+               });
 }
 
 }  // namespace fastoptim

@@ -1,36 +1,39 @@
-// A list of tensors as one range of work: one parallel region for all of them.
+// A step over a list of tensors, as one range of blocks in one parallel region.
 #pragma once
 
 #include <atomic>
 #include <vector>
 
-#include "float_control.hpp"
 #include "../kernels/kernels.hpp"
-#include "parallel.hpp"
+#include "float_control.hpp"
+#include "wake_policy.hpp"
 
 namespace fastoptim {
 
-// Threads are handed whole blocks, counted from each tensor's start, so that neither the bytes
-// nor a tile's position depend on the number of threads.
+// Elements in a block, the unit in which work is divided among threads. Blocks count from each
+// tensor's start, so that neither the resulting bytes nor the position of a tile depend on the
+// number of threads.
 constexpr Index block = 1024;
 
-// Below this many elements one thread is faster than waking a second.
-constexpr Index serial_below = 32768;
+// Below this many elements one thread is always faster than two.
+constexpr Index serial_below_elements = 32768;
 
-// Below this many elements threads that sleep are left asleep. A step of 110 000 elements after a
-// pause of 0.5 ms takes 68 us so, and 128 where a second thread is woken (bench/overhead.py has
-// such pauses); in a tight loop two threads take 31 and one 52.
-constexpr Index serial_if_asleep_below = 262144;
+// From this many elements on, a step wakes threads that sleep. A step of 110 000 elements after a
+// pause of 0.5 ms takes 68 us on one thread, and 128 us if it wakes a second (bench/overhead.py has
+// such pauses); in a tight loop two threads take 31 us and one 52.
+constexpr Index wake_from_elements = 262144;
 
-// Below this many elements a step's arrays may lie in the processors' caches, another's included.
-// Asking for them to be written, a step on one thread after NumPy's gradients on two took 0.8 times
-// as long for 220 000 elements, 0.95 for 440 000 and 1.0 for 870 000.
-constexpr Index cached_below = 1 << 19;
+// Below this many elements a step's arrays may be in the caches, perhaps those of another
+// processor, so the kernels prefetch them with ownership (PREFETCHW). With that, a step on one
+// thread after NumPy computed the gradients on two took 0.8 times as long for 220 000 elements,
+// 0.95 for 440 000 and 1.0 for 870 000.
+constexpr Index cached_below_elements = 1 << 19;
 
+// A tensor and the kernel that updates it.
 struct Work {
   Tensor tensor;
   Sweep sweep;
-  int group;  // whose coefficients it takes
+  int coefficients;  // index into the array that run_step() gets
   int n_states;
 };
 
@@ -40,33 +43,35 @@ class WorkList {
   Work& operator[](std::size_t k) { return works_[k]; }
   Index n_elements() const { return n_elements_; }
 
-  void run(const Coefficients* groups) noexcept;
+  // Updates all tensors.
+  void run_step(const Coefficients* coefficients) noexcept;
 
-  // Whether the next run is to look for subnormal numbers in the states: the last one calculated
-  // with some; before the first run there may be some, too. What is done about them holds for the
-  // usual rounding only, and where they are flushed to zero they cost nothing.
+  // Whether the next step should search the states for subnormal numbers: true if the last step
+  // met some, and before the first step. Only under the default float control, because the
+  // subnormal-safe path is exact only in rounding to nearest, and under flush-to-zero subnormal
+  // numbers cost nothing.
   bool expects_subnormals() const noexcept {
-    return met_subnormals_.load(std::memory_order_relaxed) && is_float_control_usual();
+    return met_subnormals_.load(std::memory_order_relaxed) && is_default_float_control();
   }
 
-  // Whether the last run was told to look for them: for tests.
+  // Whether the last step searched for them. For tests.
   bool looked_for_subnormals() const noexcept { return looked_for_subnormals_; }
 
-  // Zeroes the states, each part by the thread that a step will give it to, so that its memory
-  // lies close to that thread's processor. They must be contiguous.
+  // Zeroes the states, which must be contiguous. Each part is zeroed by the thread whose share it
+  // will be in a step, so that first touch places its memory close to that thread's processor.
   void zero_states() const noexcept;
 
  private:
-  // Calls f(work, begin, end) for all elements of some blocks of the list.
+  // Calls f(work, begin, end) for the elements of blocks [first_block, last_block).
   template <class F>
   void for_elements(Index first_block, Index last_block, const F& f) const noexcept;
 
   std::vector<Work> works_;
-  std::vector<Index> first_block_{0};  // of each tensor, and the end
+  std::vector<Index> first_block_{0};  // of each tensor, then the number of all blocks
   Index n_elements_ = 0;
   std::atomic<bool> met_subnormals_{true};
   bool looked_for_subnormals_ = false;
-  Pace pace_;
+  WakePolicy wake_policy_{serial_below_elements, wake_from_elements};
 };
 
 }  // namespace fastoptim

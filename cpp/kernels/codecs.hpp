@@ -69,9 +69,13 @@ inline Bits word_of(Bits word) {
 
 // The even element of a pair is rounded with the lowest bits of the word, the odd one with the highest.
 template <int bits>
-inline Bits even_draw(Bits word) { return word & ((Bits(1) << bits) - 1); }
+inline Bits even_draw(Bits word) {
+  return word & ((Bits(1) << bits) - 1);
+}
 template <int bits>
-inline Bits odd_draw(Bits word) { return word >> (32 - bits); }
+inline Bits odd_draw(Bits word) {
+  return word >> (32 - bits);
+}
 
 // nearest: to nearest, ties to even. stochastic: adds random bits below the last bit that is kept, so
 // that the value is rounded up with the probability of its fraction.
@@ -223,9 +227,12 @@ void decode_q8(const typename Law::Code* codes, std::uint8_t exponent, Buffer& _
   if (__builtin_expect(largest < Law::infinite, 1)) return;
   for (int i = 0; i < tile; ++i) {
     float& value = (i % 2 == 0 ? x.even : x.odd)[i / 2];
-    if (codes[i] == Law::nan) value = float_of(quiet_nan);
-    else if (codes[i] == Law::infinite) value = float_of(infinity);
-    else if (codes[i] == -Law::infinite) value = -float_of(infinity);
+    if (codes[i] == Law::nan)
+      value = float_of(quiet_nan);
+    else if (codes[i] == Law::infinite)
+      value = float_of(infinity);
+    else if (codes[i] == -Law::infinite)
+      value = -float_of(infinity);
   }
 }
 
@@ -280,7 +287,8 @@ void encode_q8(const Buffer& __restrict x, typename Law::Code* codes, std::uint8
   if (__builtin_expect(all_finite, 1)) return;
   for (int i = 0; i < tile; ++i) {
     const Bits u = bits_of((i % 2 == 0 ? x.even : x.odd)[i / 2]), magnitude = u & ~sign_bit<float>;
-    if (magnitude > infinity) codes[i] = Code(Law::nan);
+    if (magnitude > infinity)
+      codes[i] = Code(Law::nan);
     else if (magnitude > limit<Law>)
       codes[i] = Code(is_signed && (u & sign_bit<float>) ? -Law::infinite : Law::infinite);
   }

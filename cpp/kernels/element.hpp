@@ -26,8 +26,8 @@ void adjust(T* adjusted, const T* g, const T* __restrict p, const Coefficients& 
 
 // Updates the states of one element. A rule may have fewer than three.
 template <class Rule, class T>
-inline void update_states(const Rule& rule, T g, [[maybe_unused]] T& s0,
-                          [[maybe_unused]] T& s1, [[maybe_unused]] T& s2) {
+inline void update_states(const Rule& rule, T g, [[maybe_unused]] T& s0, [[maybe_unused]] T& s1,
+                          [[maybe_unused]] T& s2) {
   if constexpr (n_states<Rule> == 0) rule.update_states(g);
   if constexpr (n_states<Rule> == 1) rule.update_states(g, s0);
   if constexpr (n_states<Rule> == 2) rule.update_states(g, s0, s1);

@@ -16,9 +16,13 @@ namespace {
 constexpr Index series_tile = 256;  // averages kept in L1 while time goes on
 
 template <class T>
-T& at(char* data, Index offset) { return *reinterpret_cast<T*>(data + offset); }
+T& at(char* data, Index offset) {
+  return *reinterpret_cast<T*>(data + offset);
+}
 template <class T>
-const T& at(const char* data, Index offset) { return *reinterpret_cast<const T*>(data + offset); }
+const T& at(const char* data, Index offset) {
+  return *reinterpret_cast<const T*>(data + offset);
+}
 
 // One moment of n series; the strides are arguments so that the compiler sees the constant ones.
 template <class T, bool corrects>
@@ -61,8 +65,10 @@ void average_all(const Series& s, double beta) {
 
 template <class T>
 void ewma(const Series& s, double beta, bool bias_correction) noexcept {
-  if (bias_correction) average_all<T, true>(s, beta);
-  else average_all<T, false>(s, beta);
+  if (bias_correction)
+    average_all<T, true>(s, beta);
+  else
+    average_all<T, false>(s, beta);
 }
 
 }  // namespace

@@ -24,7 +24,9 @@ struct FloatFormat<double> {
 };
 
 template <class T>
-constexpr auto bits_of(T x) { return __builtin_bit_cast(typename FloatFormat<T>::Bits, x); }
+constexpr auto bits_of(T x) {
+  return __builtin_bit_cast(typename FloatFormat<T>::Bits, x);
+}
 
 template <class T>
 constexpr auto sign_bit = typename FloatFormat<T>::Bits(1) << (8 * sizeof(T) - 1);

@@ -37,19 +37,19 @@ struct Operand {
 // rest are states. Elements are counted in C order of the axes.
 struct Tensor {
   Operand operands[max_operands];
-  Operand copy;  // where there is one, the parameter is written out here too, rounded to nearest
+  Operand rounded_param;  // if its data is set: a copy of the parameter, rounded to nearest
   const Index* extents = nullptr;
   int n_axes = 0;
   Index size = 0;
-  std::uint64_t number = 0;  // its place in the list: random bits depend on it
+  std::uint64_t index = 0;  // its place in the list of tensors: random bits depend on it
 };
 
 // What a step multiplies by: computed in double once a step, and rounded once to the compute type
 // by the kernel.
 struct Coefficients {
-  bool maximize;  // g = -g, first
-  double l2;      // then g = g + l2*p, where l2 is not 0
-  double decay;   // p = p*decay, before the rule: decoupled weight decay
+  bool maximize;                  // g = -g, first
+  double l2;                      // then g = g + l2*p, where l2 is not 0
+  double decay;                   // p = p*decay, before the rule: decoupled weight decay
   double rule[max_coefficients];  // the rule's own: its struct Factors
   bool stochastic;                // how what is stored in fewer bytes is rounded
   std::uint64_t seed, step;       // random bits depend on both
@@ -80,7 +80,7 @@ struct RuleFacts {
   const char* name;
   // The options that, where they are set, select this variant of the rule among all of that name.
   const char* selected_by[max_states];
-  StateFacts states[max_states + 1];    // in the order of Tensor::operands
+  StateFacts states[max_states + 1];     // in the order of Tensor::operands
   OptionFacts options[max_options + 1];  // in the order of the rule's struct Options
 };
 

@@ -43,7 +43,7 @@ struct Bfloat16s {
 
 struct Staged {
   static constexpr bool floats = false, bfloat16s = false, staged = true;
-  float *__restrict evens, *__restrict odds;
+  float* __restrict evens, * __restrict odds;
   Bits* __restrict words;
   Staged(const Operand&, Index, Buffer& x) : evens(x.even), odds(x.odd), words(x.words) {}
 
@@ -67,8 +67,12 @@ struct Tile {
   Counter counter;
 
   Tile(const Operand* operands, Index i, Buffer* x, std::uint64_t key)
-      : p(operands[0], i, x[0]), g(operands[1], i, x[1]), s0(state(operands, 0, i, x)),
-        s1(state(operands, 1, i, x)), s2(state(operands, 2, i, x)), counter(key, i / 2) {}
+      : p(operands[0], i, x[0]),
+        g(operands[1], i, x[1]),
+        s0(state(operands, 0, i, x)),
+        s1(state(operands, 1, i, x)),
+        s2(state(operands, 2, i, x)),
+        counter(key, i / 2) {}
 
   static S state(const Operand* operands, int k, Index i, Buffer* x) {
     const int at = k < states ? 2 + k : 0;
@@ -135,16 +139,17 @@ void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index
   constexpr int states = n_states<Rule<float, false>>;
   const float decay = float(c.decay);
   const Operand* const operands = tensor.operands;
-  const std::uint64_t key = mix64(mix64(mix64(c.seed) + c.step) + tensor.number);
-  [[maybe_unused]] const bool looks =
-      looks_for_subnormals<Rule<float, false>>(c) &&
-      (!c.stochastic || operands[2].storage == Storage::float32);
+  const std::uint64_t key = mix64(mix64(mix64(c.seed) + c.step) + tensor.index);
+  [[maybe_unused]] const bool looks = looks_for_subnormals<Rule<float, false>>(c) &&
+                                      (!c.stochastic || operands[2].storage == Storage::float32);
   Buffer x[max_operands];
   for (Index i = begin; i < end; i += tile) {
     const Index n = end - i < tile ? end - i : tile;
     const auto store_staged = [&](const Operand& operand, bool stochastic, const Buffer& from) {
-      if (stochastic) store<Rounding::stochastic>(tensor, operand, i, n, from);
-      else store<Rounding::nearest>(tensor, operand, i, n, from);
+      if (stochastic)
+        store<Rounding::stochastic>(tensor, operand, i, n, from);
+      else
+        store<Rounding::nearest>(tensor, operand, i, n, from);
     };
     if constexpr (P::staged) load(tensor, operands[0], i, n, x[0]);
     if constexpr (G::staged) load(tensor, operands[1], i, n, x[1]);
@@ -161,9 +166,12 @@ void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index
     all.prefetch(c.cached);
     Bits not_finite = 0;
     // Stochastically rounded states do not get stuck at subnormals, so only the exact path checks.
-    if constexpr (S::bfloat16s) not_finite = update_pairs(rule, decay, all);
-    else if (looks && all.any_subnormal_state()) update_pairs(subnormal_safe, decay, all);
-    else update_pairs(rule, decay, all);
+    if constexpr (S::bfloat16s)
+      not_finite = update_pairs(rule, decay, all);
+    else if (looks && all.any_subnormal_state())
+      update_pairs(subnormal_safe, decay, all);
+    else
+      update_pairs(rule, decay, all);
     if constexpr (S::bfloat16s) {
       if (__builtin_expect(not_finite != 0, 0))
         for (int k = 0; k < 2 + states; ++k)
@@ -172,7 +180,7 @@ void sweep_pairs(const Tensor& tensor, const Coefficients& c, Index begin, Index
     }
     if constexpr (P::staged) {
       store_staged(operands[0], c.stochastic, x[0]);
-      if (tensor.copy.data) store_staged(tensor.copy, false, x[0]);
+      if (tensor.rounded_param.data) store_staged(tensor.rounded_param, false, x[0]);
     }
     if constexpr (S::staged)
       for (int k = 0; k < states; ++k) store_staged(operands[2 + k], c.stochastic, x[2 + k]);
@@ -185,15 +193,13 @@ template <template <class, bool> class Rule>
 void sweep_narrow(const Tensor& tensor, const Coefficients& c, Index begin, Index end) {
   constexpr int last = 1 + n_states<Rule<float, false>>;
   const auto floats = [&](int from, int to) {
-    return all_of(tensor, from, to,
-                  [](auto& x) { return is_contiguous_as(x, Storage::float32); });
+    return all_of(tensor, from, to, [](auto& x) { return is_contiguous_as(x, Storage::float32); });
   };
   const auto bfloat16s = [&](int from, int to) {
-    return c.stochastic && all_of(tensor, from, to, [](auto& x) {
-             return is_contiguous_as(x, Storage::bfloat16);
-           });
+    return c.stochastic &&
+           all_of(tensor, from, to, [](auto& x) { return is_contiguous_as(x, Storage::bfloat16); });
   };
-  const bool buffered = c.maximize || c.l2 != 0 || tensor.copy.data;
+  const bool buffered = c.maximize || c.l2 != 0 || tensor.rounded_param.data;
   const Index whole = buffered ? begin : begin + (end - begin) / tile * tile;
   const auto run = [&](auto* f) {
     f(tensor, c, begin, whole);

@@ -35,8 +35,10 @@ inline void prefetch_lines([[maybe_unused]] const void* x, [[maybe_unused]] int 
 #ifdef __AVX512F__
   const char* const at = static_cast<const char*>(x) + prefetch_bytes;
   for (int k = 0; k < bytes; k += cache_line) {
-    if (to_write) asm volatile("prefetchw %0" : : "m"(at[k]));
-    else asm volatile("prefetcht0 %0" : : "m"(at[k]));
+    if (to_write)
+      asm volatile("prefetchw %0" : : "m"(at[k]));
+    else
+      asm volatile("prefetcht0 %0" : : "m"(at[k]));
   }
 #endif
 }

@@ -92,7 +92,9 @@ struct Momentum {
   T beta, weight, rate, threshold;
 
   explicit Momentum(const Factors& f)
-      : beta(T(f.beta)), weight(T(f.weight)), rate(T(f.rate)),
+      : beta(T(f.beta)),
+        weight(T(f.weight)),
+        rate(T(f.rate)),
         threshold(absorb_threshold<T>(rate)) {}
 
   void update_states(T g, T& v) const { v = decayed<subnormal_safe>(beta, v) + weight * g; }
@@ -155,24 +157,25 @@ struct RmsProp {
             lr,
             o.momentum};
   }
-  static Factors factors(const Options& o, double t, double lr) {
-    return factors(o, t, lr, false);
-  }
+  static Factors factors(const Options& o, double t, double lr) { return factors(o, t, lr, false); }
 
   T beta, weight, correction_inside, eps_inside, correction_outside, eps_outside, rate, momentum;
   T threshold, root_threshold;
 
   explicit RmsProp(const Factors& f)
-      : beta(T(f.beta)), weight(T(f.weight)), correction_inside(T(f.correction_inside)),
-        eps_inside(T(f.eps_inside)), correction_outside(T(f.correction_outside)),
-        eps_outside(T(f.eps_outside)), rate(T(f.rate)), momentum(T(f.momentum)),
+      : beta(T(f.beta)),
+        weight(T(f.weight)),
+        correction_inside(T(f.correction_inside)),
+        eps_inside(T(f.eps_inside)),
+        correction_outside(T(f.correction_outside)),
+        eps_outside(T(f.eps_outside)),
+        rate(T(f.rate)),
+        momentum(T(f.momentum)),
         threshold(absorb_threshold<T>(rate)),
         root_threshold(root_absorb_threshold<T>(correction_inside, eps_inside, correction_outside,
                                                 eps_outside)) {}
 
-  void update_states(T g, T& s) const {
-    s = decayed<subnormal_safe>(beta, s) + weight * (g * g);
-  }
+  void update_states(T g, T& s) const { s = decayed<subnormal_safe>(beta, s) + weight * (g * g); }
 
   T corrected(T s) const {
     return zero_if_root_absorbed<subnormal_safe>(s, root_threshold) * correction_inside;
@@ -274,8 +277,13 @@ struct Adam {
   T beta1, weight1, beta2, weight2, rate, correction, eps, threshold, root_threshold;
 
   explicit Adam(const Factors& f)
-      : beta1(T(f.beta1)), weight1(T(f.weight1)), beta2(T(f.beta2)), weight2(T(f.weight2)),
-        rate(T(f.rate)), correction(T(f.correction)), eps(T(f.eps)),
+      : beta1(T(f.beta1)),
+        weight1(T(f.weight1)),
+        beta2(T(f.beta2)),
+        weight2(T(f.weight2)),
+        rate(T(f.rate)),
+        correction(T(f.correction)),
+        eps(T(f.eps)),
         threshold(absorb_threshold<T>(double(rate) / double(eps))),
         root_threshold(root_absorb_threshold<T>(1, 0, correction, eps)) {}
 
@@ -313,9 +321,11 @@ Rule make_rule(const Coefficients& c) {
 }
 
 // The one list: a rule that stands here has its kernels in every table.
-#define FASTOPTIM_RULES(RULE)                                                           \
-  RULE(Sgd) RULE(Momentum) RULE(Nesterov) RULE(RmsProp) RULE(RmsPropMomentum)           \
+// clang-format off
+#define FASTOPTIM_RULES(RULE)                                                 \
+  RULE(Sgd) RULE(Momentum) RULE(Nesterov) RULE(RmsProp) RULE(RmsPropMomentum) \
   RULE(RmsPropCentered) RULE(RmsPropCenteredMomentum) RULE(Adam) RULE(AdamAmsgrad)
+// clang-format on
 
 }  // namespace
 }  // namespace fastoptim::FASTOPTIM_ISA

@@ -85,8 +85,10 @@ void store_tile(const Tensor& tensor, const Operand& operand, Index begin, Index
   if (!operand.strides && n == tile) return write(lies);
   T buffer[tile];
   write(buffer);
-  if (operand.strides) store_strided(tensor, operand, begin, n, buffer);
-  else __builtin_memcpy(lies, buffer, std::size_t(n) * sizeof(T));
+  if (operand.strides)
+    store_strided(tensor, operand, begin, n, buffer);
+  else
+    __builtin_memcpy(lies, buffer, std::size_t(n) * sizeof(T));
 }
 
 inline void split(const float* __restrict from, Buffer& __restrict x) {

@@ -102,8 +102,7 @@ inline T root_absorb_threshold(double scale, double inside, double factor, doubl
   constexpr double smallest = FloatFormat<T>::smallest_normal,
                    margin = 1ull << (FloatFormat<T>::digits + 2);
   const double v = smallest * scale;
-  const bool absorbed =
-      v * margin < inside || __builtin_sqrt(v) * factor * margin < outside;
+  const bool absorbed = v * margin < inside || __builtin_sqrt(v) * factor * margin < outside;
   return absorbed ? T(smallest) : T(0);
 }
 

@@ -73,8 +73,7 @@ void sweep_in_place(const Tensor& tensor, const Coefficients& c, Index begin, In
   const auto rule = make_rule<Rule<T, false>>(c);
   constexpr int states = n_states<Rule<T, false>>;
   T* x[max_operands] = {};
-  for (int k = 0; k < 2 + states; ++k)
-    x[k] = reinterpret_cast<T*>(tensor.operands[k].data);
+  for (int k = 0; k < 2 + states; ++k) x[k] = reinterpret_cast<T*>(tensor.operands[k].data);
   const T decay = T(c.decay);
   const auto update_all = [&](const auto& r, Index i, Index stop) {
     for (; prefetches && i + prefetch_elements <= stop; i += prefetch_elements) {
@@ -92,8 +91,10 @@ void sweep_in_place(const Tensor& tensor, const Coefficients& c, Index begin, In
   for (Index i = begin; i < end;) {
     const bool found = any_subnormal_state(x, states, i, end - i < tile ? end - i : tile);
     const Index stop = end - i < tile * (found ? 8 : 1) ? end : i + tile * (found ? 8 : 1);
-    if (found) update_all(subnormal_safe, i, stop);
-    else update_all(rule, i, stop);
+    if (found)
+      update_all(subnormal_safe, i, stop);
+    else
+      update_all(rule, i, stop);
     i = stop;
   }
 }
@@ -103,7 +104,7 @@ void sweep(const Tensor& tensor, const Coefficients& c, Index begin, Index end) 
   constexpr int last = 1 + n_states<Rule<T, false>>;
   if constexpr (sizeof(T) == sizeof(float)) {
     const auto computed_in = [](const Operand& x) { return !is_narrow(x.storage); };
-    if (tensor.copy.data || !all_of(tensor, 0, last, computed_in))
+    if (tensor.rounded_param.data || !all_of(tensor, 0, last, computed_in))
       return sweep_narrow<Rule>(tensor, c, begin, end);
   }
   const bool adjusts = c.maximize || c.l2 != 0;

@@ -9,23 +9,29 @@
 namespace fastoptim {
 namespace {
 
-// Guards every pool of buffers, for a few instructions at a time. The thread that forks holds it
-// meanwhile, so that a child finds it free, and the pools as they should be: a batch that was made
-// in the parent may be dropped in the child.
-std::mutex& pools_mutex = *new std::mutex;  // never destroyed: batches may outlive main
+// Guards all buffer pools, and is held for a few instructions at a time. A thread that forks holds
+// it during the fork, so that in the child it is free and the pools are consistent: a batch made in
+// the parent may be released in the child.
+// Never destroyed, because batches may outlive main.
+// NOLINTNEXTLINE(bugprone-throwing-static-initialization)
+std::mutex& pools_mutex = *new std::mutex;
 
-[[maybe_unused]] const int registered = pthread_atfork(
-    [] { pools_mutex.lock(); }, [] { pools_mutex.unlock(); }, [] { pools_mutex.unlock(); });
+void lock_pools() noexcept { pools_mutex.lock(); }
+void unlock_pools() noexcept { pools_mutex.unlock(); }
 
-// Large buffers of loaders that are gone, for the next one: a loop over epochs that makes a loader
-// for each would have the system zero fresh pages every time. An epoch of 128 MiB in batches of
-// 24 MiB took 374 ns a row of 3 KiB with fresh buffers, and 200 ns with these.
-constexpr Index spare_from = 8 << 20, spare_limit = 64 << 20;
+[[maybe_unused]] const int registered = pthread_atfork(lock_pools, unlock_pools, unlock_pools);
 
-// All under pools_mutex.
+// The smallest buffer that is cached, and the largest total size of the cache.
+constexpr Index min_spare_bytes = 8 << 20, max_spare_total = 64 << 20;
+
+// A cache of the large buffers of destroyed loaders. Without it, a loop that makes a loader for each
+// epoch would have the system zero fresh pages every time: an epoch of 128 MiB in batches of 24 MiB
+// took 374 ns a row of 3 KiB with fresh buffers, and 200 ns with cached ones. Used under
+// pools_mutex.
 class SpareBuffers {
  public:
-  char* take(Index bytes) {
+  // Returns a buffer of exactly that size, or null.
+  char* find(Index bytes) {
     for (auto spare = spares_.begin(); spare != spares_.end(); ++spare)
       if (spare->bytes == bytes) {
         char* buffer = spare->buffer;
@@ -36,10 +42,10 @@ class SpareBuffers {
     return nullptr;
   }
 
-  // The oldest go when there are too many.
-  void keep(char* buffer, Index bytes) noexcept try {
-    if (bytes < spare_from || bytes > spare_limit) return std::free(buffer);
-    for (; total_ + bytes > spare_limit; spares_.pop_front()) {
+  // Takes ownership of a buffer; frees the oldest ones if the cache is full.
+  void add(char* buffer, Index bytes) noexcept try {
+    if (bytes < min_spare_bytes || bytes > max_spare_total) return std::free(buffer);
+    for (; total_ + bytes > max_spare_total; spares_.pop_front()) {
       total_ -= spares_.front().bytes;
       std::free(spares_.front().buffer);
     }
@@ -58,16 +64,18 @@ class SpareBuffers {
   Index total_ = 0;
 };
 
-SpareBuffers& spare_buffers = *new SpareBuffers;  // never destroyed, as above
+// Never destroyed, like pools_mutex.
+// NOLINTNEXTLINE(bugprone-throwing-static-initialization)
+SpareBuffers& spare_buffers = *new SpareBuffers;
 
 }  // namespace
 
 BufferPool::~BufferPool() {
   const std::lock_guard<std::mutex> lock(pools_mutex);
-  for (char* buffer : free_) spare_buffers.keep(buffer, bytes_);
+  for (char* buffer : free_) spare_buffers.add(buffer, bytes_);
 }
 
-char* BufferPool::take() {
+char* BufferPool::acquire() {
   {
     const std::lock_guard<std::mutex> lock(pools_mutex);
     if (!free_.empty()) {
@@ -75,34 +83,34 @@ char* BufferPool::take() {
       free_.pop_back();
       return buffer;
     }
-    if (char* spare = spare_buffers.take(bytes_)) return spare;
+    if (char* spare = spare_buffers.find(bytes_)) return spare;
   }
   return allocate(std::size_t(bytes_));
 }
 
-void BufferPool::give_back(char* buffer) noexcept {
+void BufferPool::release(char* buffer) noexcept {
   {
     const std::lock_guard<std::mutex> lock(pools_mutex);
-    if (free_.size() < keep_) {
-      free_.push_back(buffer);  // within the capacity: see the constructor
+    if (free_.size() < max_free_) {
+      free_.push_back(buffer);  // never reallocates: the constructor reserved the capacity
       return;
     }
   }
   std::free(buffer);
 }
 
-bool Background::start() noexcept {
+bool PrefetchThread::start() noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (stopped_) return false;
   try {
-    if (!thread_.joinable()) thread_ = std::thread(&Background::serve, this);
-  } catch (const std::exception&) {  // none to be had now
+    if (!thread_.joinable()) thread_ = std::thread(&PrefetchThread::serve, this);
+  } catch (const std::exception&) {  // the system has no thread or memory for it
     return false;
   }
   return true;
 }
 
-void Background::add(const void* owner, Task task) {
+void PrefetchThread::submit(const void* owner, Task task) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     jobs_.push_back({owner, std::move(task)});
@@ -110,14 +118,14 @@ void Background::add(const void* owner, Task task) {
   changed_.notify_one();
 }
 
-void Background::drop(const void* owner) noexcept {
+void PrefetchThread::cancel(const void* owner) noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
   jobs_.erase(std::remove_if(jobs_.begin(), jobs_.end(),
                              [&](const Job& job) { return job.owner == owner; }),
               jobs_.end());
 }
 
-void Background::stop() noexcept {
+void PrefetchThread::stop() noexcept {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopped_ = true;
@@ -126,7 +134,7 @@ void Background::stop() noexcept {
   if (thread_.joinable()) thread_.join();
 }
 
-void Background::serve() {
+void PrefetchThread::serve() {
   for (;;) {
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [&] { return stopped_ || !jobs_.empty(); });
@@ -140,74 +148,77 @@ void Background::serve() {
 
 BatchLoader::BatchLoader(std::vector<Rows> arrays, std::vector<Rows> mapped,
                          const OrderOptions& options, Index max_count, int prefetch)
-    : arrays_(std::move(arrays)), mapped_(std::move(mapped)), options_(options) {
-  // A loop holds one batch while the next is made; more only serve who keeps some for a while.
-  const std::size_t keep = 3 + std::size_t(prefetch);
+    : arrays_(std::move(arrays)),
+      mapped_(std::move(mapped)),
+      options_(options) {
+  // A training loop holds one batch while the next is loaded, so two buffers circulate beside those
+  // that are prefetched; a third serves callers that keep a batch longer.
+  const std::size_t max_free = 3 + std::size_t(prefetch);
   for (const Rows& array : arrays_)
-    pools_.push_back(std::make_shared<BufferPool>(array.row_bytes() * max_count, keep));
+    pools_.push_back(std::make_shared<BufferPool>(array.row_bytes() * max_count, max_free));
 }
 
-Batch BatchLoader::buffers() const {
+Batch BatchLoader::acquire_buffers() const {
   Batch batch;
   batch.reserve(pools_.size());
   for (const auto& pool : pools_) batch.emplace_back(pool);
   return batch;
 }
 
-void BatchLoader::fill(Batch& batch, const Samples& samples, const Reading& reading) {
+void BatchLoader::fill(Batch& batch, const SampleRange& samples, const Epoch& epoch) {
   std::vector<char*> data;
   data.reserve(batch.size());
   for (const Buffer& buffer : batch) data.push_back(buffer.data());
   for (Index done = 0; done < samples.count;) {
     const std::uint64_t position = samples.first + std::uint64_t(done);
-    const auto window = reading.order.window_at(position);
-    if (reading.read_ahead) reading.read_ahead->enter(reading.order, *window);
+    const auto window = epoch.order.window_at(position);
+    if (epoch.read_ahead) epoch.read_ahead->enter(epoch.order, *window);
     const Index size = std::min(samples.count - done, Index(window->end - position));
-    gather(arrays_, *window, position, size, data, done, samples.count, pace_);
+    gather_batch(arrays_, *window, position, size, data, done, samples.count, wake_policy_);
     done += size;
   }
 }
 
-Walk::Walk(BatchLoader& loader, const Seed& seed, std::uint64_t epoch, bool read_ahead)
+EpochLoader::EpochLoader(BatchLoader& loader, const Seed& seed, std::uint64_t epoch,
+                         bool read_ahead)
     : loader_(loader),
-      reading_(std::make_shared<BatchLoader::Reading>(loader.options_, seed, epoch)) {
+      epoch_(std::make_shared<BatchLoader::Epoch>(loader.options_, seed, epoch)) {
   if (read_ahead && !loader.mapped_.empty())
-    reading_->read_ahead = std::make_unique<ReadAhead>(loader.mapped_);
+    epoch_->read_ahead = std::make_unique<ReadAhead>(loader.mapped_);
 }
 
-// What was asked for and is not wanted any more.
-void Walk::forget() noexcept {
+void EpochLoader::cancel_prefetches() noexcept {
   if (pending_.empty()) return;
-  loader_.background().drop(this);
+  loader_.prefetch_thread().cancel(this);
   pending_.clear();
 }
 
-Batch Walk::take(const Samples& samples) {
+Batch EpochLoader::load_batch(const SampleRange& samples) {
   if (!pending_.empty() && pending_.front().first == samples.first) {
     std::future<Batch> batch = std::move(pending_.front().batch);
     pending_.pop_front();
     return batch.get();
   }
-  forget();
-  Batch batch = loader_.buffers();
-  loader_.fill(batch, samples, *reading_);
+  cancel_prefetches();
+  Batch batch = loader_.acquire_buffers();
+  loader_.fill(batch, samples, *epoch_);
   return batch;
 }
 
-void Walk::prefetch(const Samples& samples) noexcept try {
+void EpochLoader::prefetch(const SampleRange& samples) noexcept try {
   for (const Pending& pending : pending_)
     if (pending.first == samples.first) return;
-  Background& background = loader_.background();
-  if (!background.start()) return;
-  // The buffers are taken here, so that they are freed here when there is no memory for all.
-  Background::Task ahead([&loader = loader_, samples, batch = loader_.buffers(),
-                          reading = reading_]() mutable {
-    loader.fill(batch, samples, *reading);
-    return std::move(batch);
-  });
-  pending_.push_back({samples.first, ahead.get_future()});
+  PrefetchThread& thread = loader_.prefetch_thread();
+  if (!thread.start()) return;
+  // The buffers are acquired here, so that this thread releases them if memory runs out.
+  PrefetchThread::Task task(
+      [&loader = loader_, samples, batch = loader_.acquire_buffers(), epoch = epoch_]() mutable {
+        loader.fill(batch, samples, *epoch);
+        return std::move(batch);
+      });
+  pending_.push_back({samples.first, task.get_future()});
   try {
-    background.add(this, std::move(ahead));
+    thread.submit(this, std::move(task));
   } catch (const std::bad_alloc&) {
     pending_.pop_back();
   }

@@ -1,4 +1,4 @@
-// Batches of shuffled rows, in memory that is used again, now or ahead of time.
+// Loads batches of shuffled rows into recycled buffers, on demand or ahead of time.
 #pragma once
 
 #include <condition_variable>
@@ -9,38 +9,42 @@
 #include <thread>
 #include <vector>
 
+#include "../core/per_process.hpp"
 #include "cursor.hpp"
 #include "gather.hpp"
-#include "../core/per_process.hpp"
 #include "read_ahead.hpp"
 
 namespace fastoptim {
 
-// Memory for batches of one array. What is given back is kept for the next batch, a few at most.
+// Buffers of one size, for the batches of one array. Keeps a few free ones for the next batches.
 class BufferPool {
  public:
-  BufferPool(Index bytes, std::size_t keep) : bytes_(bytes), keep_(keep) { free_.reserve(keep); }
+  BufferPool(Index bytes, std::size_t max_free) : bytes_(bytes), max_free_(max_free) {
+    free_.reserve(max_free);
+  }
   ~BufferPool();
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
-  char* take();
-  void give_back(char* buffer) noexcept;
+  char* acquire();
+  void release(char* buffer) noexcept;
 
  private:
   const Index bytes_;
-  const std::size_t keep_;
+  const std::size_t max_free_;
   std::vector<char*> free_;
 };
 
-// A buffer goes back to its pool with its last owner. The pool outlives it.
+// RAII: a buffer, which the destructor returns to its pool. Keeps the pool alive.
 class Buffer {
  public:
-  explicit Buffer(std::shared_ptr<BufferPool> pool) : pool_(std::move(pool)), data_(pool_->take()) {}
+  explicit Buffer(std::shared_ptr<BufferPool> pool)
+      : pool_(std::move(pool)),
+        data_(pool_->acquire()) {}
   Buffer(Buffer&& other) noexcept : pool_(std::move(other.pool_)), data_(other.data_) {}
   Buffer& operator=(Buffer&&) = delete;
   ~Buffer() {
-    if (pool_) pool_->give_back(data_);
+    if (pool_) pool_->release(data_);
   }
   char* data() const noexcept { return data_; }
 
@@ -49,20 +53,20 @@ class Buffer {
   char* data_;
 };
 
-using Batch = std::vector<Buffer>;  // one an array
+using Batch = std::vector<Buffer>;  // one for each array
 
-// A thread that makes batches ahead of their use, and those that wait for it.
-class Background {
+// A thread that loads batches ahead of their use, with its queue of tasks.
+class PrefetchThread {
  public:
   using Task = std::packaged_task<Batch()>;
-  ~Background() { stop(); }
+  ~PrefetchThread() { stop(); }
 
-  // Whether there is a thread; it is started when there is none yet.
+  // Starts the thread unless it runs. Returns whether it runs.
   bool start() noexcept;
-  void add(const void* owner, Task task);
-  // Drops the owner's tasks, but for the one that runs.
-  void drop(const void* owner) noexcept;
-  // Ends the thread after the task that runs, for good.
+  void submit(const void* owner, Task task);
+  // Removes the owner's tasks from the queue; one that already runs goes on.
+  void cancel(const void* owner) noexcept;
+  // Ends the thread for good, after the task that runs.
   void stop() noexcept;
 
  private:
@@ -79,61 +83,64 @@ class Background {
   std::thread thread_;
 };
 
-// What the passes over some arrays have in common: buffers, and a thread. It outlives them.
+// What all passes over the same arrays share: the buffers and the prefetch thread. Must outlive the
+// passes.
 class BatchLoader {
  public:
-  // `mapped`: those of the arrays that map files, to be read ahead by windows.
+  // mapped: those of the arrays that map files, to be read ahead window by window. max_count: the
+  // samples of the largest batch. prefetch: the batches that are loaded ahead.
   BatchLoader(std::vector<Rows> arrays, std::vector<Rows> mapped, const OrderOptions& options,
               Index max_count, int prefetch);
 
-  // Ends the background thread: nothing reads the arrays then but take().
+  // Ends the prefetch thread. From then on only EpochLoader::load_batch reads the arrays.
   void stop() noexcept {
-    if (Background* const background = background_.find()) background->stop();
+    if (PrefetchThread* const thread = prefetch_thread_.find()) thread->stop();
   }
 
  private:
-  friend class Walk;
+  friend class EpochLoader;
 
-  // What a batch is made by: the order of an epoch, and what reads ahead in it.
-  struct Reading {
-    Reading(const OrderOptions& options, const Seed& seed, std::uint64_t epoch)
+  // The order of an epoch's rows, and what reads the mapped arrays ahead in that order.
+  struct Epoch {
+    Epoch(const OrderOptions& options, const Seed& seed, std::uint64_t epoch)
         : order(options, seed, epoch) {}
     RowOrder order;
     std::unique_ptr<ReadAhead> read_ahead;
   };
-  Background& background() {
-    return background_.get([] { return Background(); });
+  PrefetchThread& prefetch_thread() {
+    return prefetch_thread_.get([] { return PrefetchThread(); });
   }
-  Batch buffers() const;
-  void fill(Batch& batch, const Samples& samples, const Reading& reading);
+  Batch acquire_buffers() const;
+  void fill(Batch& batch, const SampleRange& samples, const Epoch& epoch);
 
   const std::vector<Rows> arrays_, mapped_;
   const OrderOptions options_;
   std::vector<std::shared_ptr<BufferPool>> pools_;
-  Pace pace_;
-  PerProcess<Background> background_;
+  WakePolicy wake_policy_{serial_below_bytes, wake_from_bytes};
+  PerProcess<PrefetchThread> prefetch_thread_;
 };
 
-// A walk through an epoch, batch by batch.
-class Walk {
+// Loads the batches of one epoch, one after another.
+class EpochLoader {
  public:
-  Walk(BatchLoader& loader, const Seed& seed, std::uint64_t epoch, bool read_ahead);
-  Walk(const Walk&) = delete;
-  ~Walk() { forget(); }
+  EpochLoader(BatchLoader& loader, const Seed& seed, std::uint64_t epoch, bool read_ahead);
+  EpochLoader(const EpochLoader&) = delete;
+  ~EpochLoader() { cancel_prefetches(); }
 
-  // The batch, from the background if it is the next that was asked for there; else gathered now.
-  Batch take(const Samples& samples);
-  // Asks the background thread for a batch, unless it was asked for. Without memory or a thread for
-  // it, the batch is made when it is taken.
-  void prefetch(const Samples& samples) noexcept;
+  // Returns a batch: the result of the oldest prefetch if that is of these samples, else a batch
+  // gathered now.
+  Batch load_batch(const SampleRange& samples);
+  // Has the prefetch thread load a batch, unless that is under way. Does nothing if there is no
+  // thread or memory for it: load_batch() then gathers the batch.
+  void prefetch(const SampleRange& samples) noexcept;
 
  private:
-  void forget() noexcept;
+  void cancel_prefetches() noexcept;
 
   BatchLoader& loader_;
-  const std::shared_ptr<BatchLoader::Reading> reading_;
+  const std::shared_ptr<BatchLoader::Epoch> epoch_;
   struct Pending {
-    std::uint64_t first;
+    std::uint64_t first;  // the first sample
     std::future<Batch> batch;
   };
   std::deque<Pending> pending_;

@@ -9,49 +9,41 @@
 #endif
 
 #include "../core/dispatch.hpp"
-#include "../kernels/constants.hpp"
 #include "../core/parallel.hpp"
+#include "../kernels/constants.hpp"
 
 namespace fastoptim {
 namespace {
 
-// Indices computed at a time, on the stack; the rows they name are then copied.
+// Row indices that are computed at a time, on the stack, before their rows are copied.
 constexpr Index index_block = 1024;
 
-// Rows ahead of the copy that are asked for, into the second cache, and how much of each: what is
-// longer, the processor's own prefetcher goes on with. Medians on two threads, ns a row, of 8 rows
-// ahead and 512 bytes into the first cache, and so: 6.6 and 5.1 for rows of 16 B, 8.1 and 7.0 for
-// 128 B, 194 and 162 for 3 KiB, in batches of 8192. 32 rows ahead won 0.6 ns for 16 B, and lost 19
-// for 3 KiB in batches of 64.
+// The distance of software prefetching in rows, and the bytes of each row that are prefetched, into
+// L2; the hardware prefetcher continues in longer rows. Medians on two threads in ns a row, of 8 rows
+// ahead and 512 bytes into L1 first, then of these values: 6.6 and 5.1 for rows of 16 B, 8.1 and
+// 7.0 for 128 B, 194 and 162 for 3 KiB, in batches of 8192. A distance of 32 rows gained 0.6 ns for
+// 16 B, and lost 19 for 3 KiB in batches of 64.
 constexpr Index prefetch_rows = 16;
 constexpr Index prefetch_bytes = 4096;
 
-// Bytes of a batch of one array from which it is stored past the caches. Rows of 3 KiB on two
-// threads, ns a row, through the caches and past them, with a reader of the batch in it: 260 and
-// 318 for batches of 3 MiB, 294 and 302 for 6 MiB, 456 and 314 for 24 MiB.
-constexpr Index stream_from = 8 << 20;
-
-// Bytes of a batch below which one thread copies it: at this size, one and two threads took 10 and
-// 9 us for rows of 3 KiB, 17 and 13 us for rows of 128 B.
-constexpr Index serial_below = 1 << 16;
-
-// And bytes below which threads that sleep are left asleep. After 0.4 ms of matrix products, one
-// and two threads took 23 and 46 us for 64 rows of 3 KiB, 89 and 103 for 256, 179 and 134 for 512.
-constexpr Index serial_if_asleep_below = 1 << 20;
+// From this many bytes on, an array's batch is written with non-temporal stores. Rows of 3 KiB on two
+// threads in ns a row, without and with them, including a reader of the batch: 260 and 318 for
+// batches of 3 MiB, 294 and 302 for 6 MiB, 456 and 314 for 24 MiB.
+constexpr Index stream_from_bytes = 8 << 20;
 
 template <Index bytes>
-struct FixedCopy {
+struct FixedSizeCopy {
   void operator()(char* to, const char* from) const noexcept { std::memcpy(to, from, bytes); }
 };
 
-struct AnyCopy {
+struct MemoryCopy {
   Index bytes;
   void operator()(char* to, const char* from) const noexcept {
     std::memcpy(to, from, std::size_t(bytes));
   }
 };
 
-struct PastCaches {
+struct NonTemporalCopy {
   Index bytes;
   StreamCopy copy;
   void operator()(char* to, const char* from) const noexcept { copy(to, from, bytes); }
@@ -100,7 +92,7 @@ void Rows::batch_strides(Index count, Index* strides) const noexcept {
   }
 }
 
-bool Rows::sequential() const noexcept {
+bool Rows::is_sequential() const noexcept {
   return outer_.empty() && inner_.empty() && stride_ == run_bytes_;
 }
 
@@ -113,7 +105,7 @@ Index Rows::outer_offset(Index outer) const noexcept {
   return offset;
 }
 
-// A piece of one row, between the array, where it may have gaps, and a batch.
+// Copies a piece of one row between the array, where it may have gaps, and a batch.
 template <bool to_array, class Copy>
 void Rows::copy_piece(char* piece, char* batch, const Copy& copy) const noexcept {
   const auto move = [&](char* in_array, char* in_batch) {
@@ -162,52 +154,54 @@ void Rows::gather_by(const std::uint64_t* rows, Index count, char* batch, Index 
   }
 }
 
-// A copy of a fixed size is a move or two; memcpy of any size, a call.
+// Calls f(copy) with a copy function for runs of run_bytes_: one of fixed size, which compiles to a
+// move or two, or memcpy, which is a call.
 template <class F>
-void Rows::dispatch(const F& f) const noexcept {
+void Rows::with_copy(const F& f) const noexcept {
   switch (run_bytes_) {
-    case 1: return f(FixedCopy<1>());
-    case 2: return f(FixedCopy<2>());
-    case 4: return f(FixedCopy<4>());
-    case 8: return f(FixedCopy<8>());
-    case 16: return f(FixedCopy<16>());
-    case 32: return f(FixedCopy<32>());
-    case 64: return f(FixedCopy<64>());
-    case 128: return f(FixedCopy<128>());
-    default: return f(AnyCopy{run_bytes_});
+    case 1: return f(FixedSizeCopy<1>());
+    case 2: return f(FixedSizeCopy<2>());
+    case 4: return f(FixedSizeCopy<4>());
+    case 8: return f(FixedSizeCopy<8>());
+    case 16: return f(FixedSizeCopy<16>());
+    case 32: return f(FixedSizeCopy<32>());
+    case 64: return f(FixedSizeCopy<64>());
+    case 128: return f(FixedSizeCopy<128>());
+    default: return f(MemoryCopy{run_bytes_});
   }
 }
 
 void Rows::gather(const std::uint64_t* rows, Index count, char* batch, Index at,
                   Index batch_rows) const noexcept {
   if (piece_bytes_ == 0 || count == 0) return;
-  // A single row that shuffle() sets aside may begin within a line.
+  // Not always so: the buffer of the row that shuffle() sets aside may begin within a cache line.
   const bool whole_lines =
       run_bytes_ % cache_line == 0 && reinterpret_cast<std::uintptr_t>(batch) % cache_line == 0;
-  if (batch_rows * row_bytes() >= stream_from && whole_lines) {
-    gather_by(rows, count, batch, at, batch_rows, PastCaches{run_bytes_, kernels().stream_copy});
+  if (batch_rows * row_bytes() >= stream_from_bytes && whole_lines) {
+    gather_by(rows, count, batch, at, batch_rows,
+              NonTemporalCopy{run_bytes_, kernels().stream_copy});
 #ifdef __SSE2__
-    _mm_sfence();  // else other threads may see what follows before what was stored past the caches
+    _mm_sfence();  // orders the non-temporal stores before any later store, for other threads
 #endif
     return;
   }
-  dispatch([&](const auto& copy) { gather_by(rows, count, batch, at, batch_rows, copy); });
+  with_copy([&](const auto& copy) { gather_by(rows, count, batch, at, batch_rows, copy); });
 }
 
 void Rows::load(std::uint64_t row, char* to) const noexcept { gather(&row, 1, to, 0, 1); }
 
 void Rows::store(std::uint64_t row, const char* from) const noexcept {
   if (piece_bytes_ == 0) return;
-  dispatch([&](const auto& copy) {
+  with_copy([&](const auto& copy) {
     for (Index outer = 0; outer < n_outer_; ++outer)
       copy_piece<true>(data_ + outer_offset(outer) + Index(row) * stride_,
                        const_cast<char*>(from) + outer * piece_bytes_, copy);
   });
 }
 
-void gather(const std::vector<Rows>& arrays, const Window& window, std::uint64_t first,
-            Index count, const std::vector<char*>& batches, Index at, Index batch_rows,
-            Pace& pace) {
+void gather_batch(const std::vector<Rows>& arrays, const Window& window, std::uint64_t first,
+                  Index count, const std::vector<char*>& batches, Index at, Index batch_rows,
+                  WakePolicy& wake_policy) {
   Index bytes = 0;
   for (const Rows& array : arrays) bytes += array.row_bytes() * count;
   const auto gather_part = [&](Index begin, Index end) {
@@ -220,13 +214,12 @@ void gather(const std::vector<Rows>& arrays, const Window& window, std::uint64_t
         arrays[a].gather(rows, size, batches[a], at + k, batch_rows);
     }
   };
-  pace.run(bytes, serial_below, serial_if_asleep_below, [&](bool serial) {
-    // A piece long enough to ask for rows ahead of their copy.
-    parallel_for(count, serial, gather_part, 8 * prefetch_rows);
-  });
+  // The grain is long enough for prefetching to take effect.
+  parallel_for(count, wake_policy.runs_serially(bytes), gather_part, 8 * prefetch_rows);
+  wake_policy.job_ended(bytes);
 }
 
-// Follows the cycles of the order. A bit a row says which places are filled.
+// Follows the cycles of the permutation. `filled` has a bit for each row that is final.
 void shuffle(const std::vector<Rows>& arrays, const Permutation& order) {
   std::vector<bool> filled(order.size());
   std::vector<std::vector<char>> first_row;

@@ -10,13 +10,14 @@
 namespace fastoptim {
 namespace {
 
-constexpr std::uint64_t name = 0x7065726d2d7631;  // "perm-v1"
-constexpr std::uint64_t golden = 0x9e3779b97f4a7c15;
+constexpr std::uint64_t algorithm_name = 0x7065726d2d7631;  // "perm-v1"
+constexpr std::uint64_t golden_ratio = 0x9e3779b97f4a7c15;
 
-// A network on few bits is visibly not uniform; a table of this many rows takes 128 KiB.
+// Up to this many rows a table is used, of 128 KiB at most: the permutations of a Feistel network on
+// so few bits are visibly not uniform.
 constexpr std::uint64_t table_limit = 1 << 16;
 
-// Positions that are walked together: 16 KiB of them.
+// Positions that are cycle-walked together: 16 KiB of them.
 constexpr Index walk_block = 2048;
 
 int bit_width(std::uint64_t x) {
@@ -30,9 +31,9 @@ int bit_width(std::uint64_t x) {
 Permutation::Permutation(std::uint64_t n, Seed seed, std::uint64_t epoch, std::uint64_t stream)
     : n_(n) {
   const auto key_word = [&](std::uint64_t index) {
-    std::uint64_t h = name;
+    std::uint64_t h = algorithm_name;
     for (const std::uint64_t word : {index, stream, n, seed.low, seed.high, epoch})
-      h = mix64((h ^ word) + golden);
+      h = mix64((h ^ word) + golden_ratio);
     return mix64(h);
   };
   if (n <= table_limit) {
@@ -50,16 +51,16 @@ Permutation::Permutation(std::uint64_t n, Seed seed, std::uint64_t epoch, std::u
   network_.low_bits = bits - bits / 2;
 }
 
-// Fisher and Yates's shuffle, from the last place down, with Lemire's unbiased bounds.
+// The Fisher-Yates shuffle, from the last place down, with Lemire's unbiased bounded draws.
 void Permutation::make_table(std::uint64_t key0, std::uint64_t key1) {
   table_.resize(n_);
   std::iota(table_.begin(), table_.end(), std::uint16_t(0));
   std::uint64_t counter = 0;
   const auto below = [&](std::uint32_t bound) {
     for (;;) {
-      const std::uint64_t draw = mix64(mix64(key0 + counter++ * golden) ^ key1) >> 32;
+      const std::uint64_t draw = mix64(mix64(key0 + counter++ * golden_ratio) ^ key1) >> 32;
       const std::uint64_t product = draw * bound;
-      // The remainder of 2^32 is below the bound: most draws need no division.
+      // 2^32 modulo the bound is below the bound, so most draws need no division.
       if (std::uint32_t(product) >= bound || std::uint32_t(product) >= -bound % bound)
         return std::uint32_t(product >> 32);
     }
@@ -68,9 +69,9 @@ void Permutation::make_table(std::uint64_t key0, std::uint64_t key1) {
     std::swap(table_[last], table_[below(last + 1)]);
 }
 
-// Through the network, again and again for those that came out at n or above. They are gathered
-// after each pass, so that all lanes work: at most half of them are left.
-void Permutation::walk(Feistel feistel, std::uint64_t* x, Index count) const noexcept {
+// Cycle walking: applies the network until every value is below n. After each pass the values still
+// outside, on average at most half, are compacted, so that all SIMD lanes stay in use.
+void Permutation::cycle_walk(Feistel feistel, std::uint64_t* x, Index count) const noexcept {
   feistel(network_, x, count);
   std::uint64_t outside[walk_block];
   std::uint16_t place[walk_block];
@@ -102,7 +103,7 @@ void Permutation::rows(std::uint64_t first, Index count, std::uint64_t* out) con
   for (Index begin = 0; begin < count; begin += walk_block) {
     const Index size = std::min(walk_block, count - begin);
     std::iota(out + begin, out + begin + size, first + std::uint64_t(begin));
-    walk(feistel, out + begin, size);
+    cycle_walk(feistel, out + begin, size);
   }
 }
 
@@ -112,7 +113,7 @@ void Permutation::rows_at(std::uint64_t* positions, Index count) const noexcept 
     return;
   }
   for (Index begin = 0; begin < count; begin += walk_block)
-    walk(kernels().feistel, positions + begin, std::min(walk_block, count - begin));
+    cycle_walk(kernels().feistel, positions + begin, std::min(walk_block, count - begin));
 }
 
 const std::vector<std::uint16_t>& Permutation::inverse_table() const {
@@ -131,7 +132,7 @@ void Permutation::positions_of(std::uint64_t* rows, Index count) const {
     return;
   }
   for (Index begin = 0; begin < count; begin += walk_block)
-    walk(kernels().feistel_inverse, rows + begin, std::min(walk_block, count - begin));
+    cycle_walk(kernels().feistel_inverse, rows + begin, std::min(walk_block, count - begin));
 }
 
 }  // namespace fastoptim

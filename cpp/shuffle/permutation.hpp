@@ -1,4 +1,4 @@
-// perm-v1: the order of an epoch, a function of (n, seed, epoch) and nothing else.
+// perm-v1: the order of an epoch, a pure function of (n, seed, epoch).
 //
 // docs/permutation.md defines it; tests/reference_permutation.py is the definition in NumPy.
 #pragma once
@@ -20,27 +20,27 @@ class Permutation {
  public:
   static constexpr std::uint64_t max_rows = std::uint64_t(1) << 48;
 
-  // The stream tells apart the orders that one epoch needs: 0 for that of all rows.
+  // stream: selects one of several independent permutations of an epoch; 0 is that of all rows.
   Permutation(std::uint64_t n, Seed seed, std::uint64_t epoch, std::uint64_t stream = 0);
 
   std::uint64_t size() const noexcept { return n_; }
 
-  // The rows at positions first, first + 1, ...
+  // Writes the rows at positions first, first + 1, ...
   void rows(std::uint64_t first, Index count, std::uint64_t* out) const noexcept;
 
-  // Replaces positions by their rows, and rows by their positions; each must be below size().
+  // Replace positions by their rows, and rows by their positions; each must be below size().
   void rows_at(std::uint64_t* positions, Index count) const noexcept;
   void positions_of(std::uint64_t* rows, Index count) const;
 
  private:
   void make_table(std::uint64_t key0, std::uint64_t key1);
-  void walk(Feistel feistel, std::uint64_t* x, Index count) const noexcept;
+  void cycle_walk(Feistel feistel, std::uint64_t* x, Index count) const noexcept;
 
   std::uint64_t n_;
   Network network_{};
-  std::vector<std::uint16_t> table_;  // row by position, where n is small
-  // The inverse table, made when first asked for. Without a lock, which a forked child could find
-  // locked: threads that ask at once each make one, and the first is kept.
+  std::vector<std::uint16_t> table_;  // row by position, if n is small
+  // The inverse table, made on first use. Without a lock, because a forked child could find that
+  // locked for good: threads that race each make a table, and the first one is kept.
   struct Inverse {
     std::atomic<const std::vector<std::uint16_t>*> table{nullptr};
     ~Inverse() { delete table; }

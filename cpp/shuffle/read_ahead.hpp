@@ -1,4 +1,4 @@
-// Brings windows of memory-mapped arrays into memory ahead of their use, and lets go of them.
+// Reads the windows of memory-mapped arrays into memory ahead of their use, and drops them after it.
 #pragma once
 
 #include <future>
@@ -11,13 +11,14 @@ namespace fastoptim {
 
 class ReadAhead {
  public:
-  // The arrays must map files, shared: letting go of private pages would lose what they hold.
+  // The arrays must be shared mappings of files: dropping private pages would lose what was written
+  // to them.
   explicit ReadAhead(std::vector<Rows> mapped) : mapped_(std::move(mapped)) {}
   ~ReadAhead();
 
-  // Before rows of a window are read, of the same order each time. On entering another window: lets
-  // go of the one before, waits until this one is there, and begins to read the next one on a
-  // thread of its own.
+  // To be called before rows of a window are read, with the same order each time. On a change of the
+  // window, drops the pages of the previous one, waits until this one is in memory, and starts to
+  // read the next one on another thread.
   void enter(const RowOrder& order, const Window& window);
 
  private:
@@ -29,7 +30,7 @@ class ReadAhead {
     std::uint64_t window = 0;
     std::vector<Range> ranges;
   };
-  static void read(const std::vector<Range>& ranges) noexcept;
+  static void read_in(const std::vector<Range>& ranges) noexcept;
   static void release(Pages& pages) noexcept;
   Pages pages_of(const RowOrder& order, std::uint64_t window, std::uint64_t block_rows) const;
   void wait() noexcept;

@@ -6,7 +6,7 @@
 namespace fastoptim {
 namespace {
 
-// Streams of the permutations that an epoch in blocks is made of; 0 is that of a whole epoch.
+// Streams of the permutations of an epoch in blocks. Stream 0 is that of an epoch without blocks.
 constexpr std::uint64_t block_stream = 1, first_window_stream = 2;
 
 std::uint64_t ceil_div(std::uint64_t a, std::uint64_t b) { return a / b + (a % b != 0); }
@@ -44,7 +44,7 @@ std::vector<std::uint64_t> RowOrder::blocks_of(std::uint64_t window) const {
   const std::uint64_t end = std::min(begin + options_.window_blocks, n_blocks_);
   std::vector<std::uint64_t> blocks(end - begin);
   blocks_.rows(begin, Index(blocks.size()), blocks.data());
-  // The short block comes last, so that row r of the window is in its block r / block_rows.
+  // The short block is moved to the end, so that row r of the window is in block r / block_rows.
   if (missing_ > 0 && begin <= short_place_ && short_place_ < end)
     std::rotate(blocks.begin() + Index(short_place_ - begin),
                 blocks.begin() + Index(short_place_ - begin) + 1, blocks.end());
@@ -61,12 +61,11 @@ std::shared_ptr<const Window> RowOrder::window_at(std::uint64_t position) const 
     return last_;
   }
   std::uint64_t number = position / (options_.window_blocks * options_.block_rows);
-  if (begin_of(number + 1) <= position) ++number;  // the short block lies before it
+  if (begin_of(number + 1) <= position) ++number;  // the short block is before it
   const std::uint64_t begin = begin_of(number), end = begin_of(number + 1);
-  last_ = std::make_shared<Window>(
-      Window{number, begin, end,
-             Permutation(end - begin, seed_, epoch_, first_window_stream + number),
-             options_.block_rows, blocks_of(number)});
+  last_ = std::make_shared<Window>(Window{
+      number, begin, end, Permutation(end - begin, seed_, epoch_, first_window_stream + number),
+      options_.block_rows, blocks_of(number)});
   return last_;
 }
 

@@ -1,8 +1,8 @@
-// The order of the rows of one epoch, a window at a time.
+// The order of the rows of one epoch, window by window.
 //
-// Without blocks there is one window, of all rows. With blocks (for data larger than memory) the
-// blocks are shuffled, every `window_blocks` of them in that order make a window, and rows are
-// shuffled within their window, so that only one window need be in memory.
+// Without blocks there is one window of all rows. With blocks, for data larger than memory, the
+// blocks are shuffled, each `window_blocks` consecutive ones of that order form a window, and the
+// rows are shuffled within their window, so that only one window must be in memory.
 #pragma once
 
 #include <memory>
@@ -21,11 +21,11 @@ struct OrderOptions {
 struct Window {
   std::uint64_t number;
   std::uint64_t begin, end;  // positions
-  Permutation order;         // of the rows in it
+  Permutation order;         // of the window's rows
   std::uint64_t block_rows;
-  std::vector<std::uint64_t> blocks;  // the first row of each; none: the window is everything
+  std::vector<std::uint64_t> blocks;  // the first row of each; empty: the window is all rows
 
-  // The rows at positions first, first + 1, ..., all of them in this window.
+  // Writes the rows at positions first, first + 1, ..., which must be in this window.
   void rows(std::uint64_t first, Index count, std::uint64_t* out) const noexcept;
 };
 
@@ -33,7 +33,7 @@ class RowOrder {
  public:
   RowOrder(const OrderOptions& options, Seed seed, std::uint64_t epoch);
 
-  // The window that holds a position below n. The last one is kept. Safe from several threads.
+  // The window of a position below n. Caches the last one. Thread-safe.
   std::shared_ptr<const Window> window_at(std::uint64_t position) const;
 
   std::uint64_t n_windows() const noexcept { return n_windows_; }

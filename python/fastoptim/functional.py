@@ -35,8 +35,9 @@ def _step(kind: type[Rule], p, g, states: dict, t: int, lr: float, options: dict
         if name in states and states[name].dtype == np.float16:
             raise TypeError(f"{name} must not be float16, in which the square of a gradient below "
                             "2e-4 is 0: bfloat16 takes no more bytes")
-    tensor = (0, ["p", "g", *states], [p, g, *states.values()], [])
-    step = _core.Step([rule.compiled], [tensor], t - 1)
+    tensor = _core.Tensor(parameter=p, gradient=g, states=list(states.values()),
+                          labels=["p", "g", *states])
+    step = _core.Step([rule.to_core()], [tensor], t - 1)
     step.set_rounding(storage.stochastic, storage.seed)
     step.run(lr, None, None)
 

@@ -53,9 +53,10 @@ def _rehearse(rule: Rule) -> None:
 
     At 10^3 elements a first step takes 11 us without that, the second 2 (bench/overhead.py).
     """
-    arrays = list(np.zeros((2 + len(rule.states), 100), np.float32))  # whole vectors and a rest
-    _core.Step([rule.compiled], [(0, ["rehearsed"] * len(arrays), arrays, [])], 0,
-               False).run(0.0, None, None)
+    p, g, *states = np.zeros((2 + len(rule.states), 100), np.float32)  # whole vectors and a rest
+    tensor = _core.Tensor(parameter=p, gradient=g, states=states,
+                          labels=["rehearsed"] * (2 + len(states)))
+    _core.Step([rule.to_core()], [tensor]).run(0.0, None, None)
 
 
 class _Members:
@@ -347,14 +348,15 @@ class Optimizer:
                 labels = [f"parameter {name!r}", f"grad {name!r}"]
                 states = make_states(self._storage, group.rule, p, self._stored[name], labels[0])
                 self._state[name] = states.shown
-                arrays = [p, ordered[len(tensors)], *states.arrays.values()]
                 labels += [f"state {s!r} of {name!r}" for s in states.arrays]
                 if states.master is not None:
-                    arrays.append(states.master)
                     labels.append(f"the master of {name!r}")
-                tensors.append((k, labels, arrays, list(states.scales.values())))
+                tensors.append(_core.Tensor(
+                    group=k, labels=labels, parameter=p, gradient=ordered[len(tensors)],
+                    states=list(states.arrays.values()), scales=list(states.scales.values()),
+                    master=states.master))
         self._note_rates()
-        self._core = _core.Step([group.rule.compiled for group in self._groups], tensors, 0,
+        self._core = _core.Step([group.rule.to_core() for group in self._groups], tensors, 0,
                                 self._storage.uint16_is_bfloat16)
         self._core.set_rounding(self._storage.stochastic, self._storage.seed)
         _rehearse(self.Rule())
@@ -449,7 +451,7 @@ class Optimizer:
         storage = self._storage if storage is None else storage
         stores = [(self, "_storage", storage),
                   *((group, "rule", rule) for group, rule in zip(self._groups, rules)), *stores]
-        self._core.commit([rule.compiled for rule in rules], storage.stochastic, storage.seed,
+        self._core.commit([rule.to_core() for rule in rules], storage.stochastic, storage.seed,
                           progress, copies, stores)
 
     def _evaluate(self, lr) -> float:

@@ -7,7 +7,7 @@ cpp/kernels/rules.hpp reads them.
 
 from collections.abc import Iterable, Mapping
 
-from fastoptim import checks
+from fastoptim import _core, checks
 from fastoptim.options import Options
 
 
@@ -42,13 +42,11 @@ class Rule(Options):
         """What the kernel's coefficients are made of, beside what all rules have."""
         return ()
 
-    own_names: tuple[str, ...] = ()  # of the options that own_options are made of
-
-    @property
-    def compiled(self) -> tuple:
+    def to_core(self) -> _core.Rule:
         """The rule as the core takes it."""
-        return (self.kernel, self.weight_decay, self.decoupled, self.maximize, self.own_options,
-                self.own_names)
+        return _core.Rule(kernel=self.kernel, weight_decay=self.weight_decay,
+                          decoupled=self.decoupled, maximize=self.maximize,
+                          options=self.own_options)
 
 
 class SGDRule(Rule):
@@ -66,7 +64,6 @@ class MomentumRule(Rule):
         "nesterov": False,
         "bias_correction": False,
     }
-    own_names = ("beta", "dampening", "dampening", "bias_correction")
 
     def _check(self) -> None:
         super()._check()
@@ -105,7 +102,6 @@ class RMSPropRule(Rule):
         "bias_correction": False,
         "eps_inside_sqrt": False,
     }
-    own_names = ("beta", "eps", "momentum", "bias_correction", "eps_inside_sqrt")
 
     def _check(self) -> None:
         super()._check()
@@ -135,7 +131,6 @@ class AdamRule(Rule):
     name = "adam"
     lr = 1e-3
     defaults = Rule.defaults | {"betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False}
-    own_names = ("beta1", "beta2", "eps")
 
     def _check(self) -> None:
         super()._check()

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Batches', 'Pass', 'Permutation', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'copy_decoded', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'roofline', 'set_num_threads', 'shuffle', 'version']
+__all__: list[str] = ['Batches', 'Pass', 'Permutation', 'RuleFacts', 'Seed', 'Step', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'copy_decoded', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'roofline', 'rules', 'set_num_threads', 'shuffle', 'version']
 class Step:
     def __init__(self, rules: collections.abc.Sequence, tensors: collections.abc.Sequence, t: typing.SupportsInt | typing.SupportsIndex = 0, uint16_is_bfloat16: bool = False) -> None:
         ...
@@ -25,6 +25,22 @@ class Step:
         ...
     @property
     def t(self) -> int:
+        ...
+class RuleFacts:
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def nonnegative_states(self) -> tuple[str, ...]:
+        ...
+    @property
+    def options(self) -> tuple[tuple[str, str], ...]:
+        ...
+    @property
+    def selected_by(self) -> tuple[str, ...]:
+        ...
+    @property
+    def states(self) -> tuple[str, ...]:
         ...
 class Seed:
     def __init__(self, low: typing.SupportsInt | typing.SupportsIndex, high: typing.SupportsInt | typing.SupportsIndex) -> None:
@@ -110,6 +126,8 @@ def isa() -> str:
 def num_threads() -> int:
     ...
 def roofline(arrays: collections.abc.Sequence[numpy.ndarray], *, passes: typing.SupportsInt | typing.SupportsIndex = 1, serial: bool = False) -> None:
+    ...
+def rules() -> list[RuleFacts]:
     ...
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...

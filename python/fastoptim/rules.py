@@ -1,190 +1,196 @@
-"""The update rules as values: checked options, and what goes with them.
+"""An update rule with its options, checked: a value.
 
-A rule knows no arrays and does no arithmetic. It says which compiled kernel it takes and which
-states a parameter needs, and hands over its options in the order in which
-cpp/kernels/rules.hpp reads them.
+What belongs to a rule stands in its functor (cpp/kernels/rules.hpp): name, states, options and
+which values these may have. `_core.rules()` offers it; here is only what holds for every rule.
 """
 
-from collections.abc import Iterable, Mapping
+from __future__ import annotations
 
-from fastoptim import checks
+from typing import TYPE_CHECKING
+
+from fastoptim import _core, checks
 from fastoptim.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Self
+
+# The options of every rule and which values they may have, in the words of OptionKind.
+SHARED = {"weight_decay": "nonnegative", "decoupled": "flag", "maximize": "flag"}
+
+# Options that stand for two of a functor's.
+PAIRS = {"betas": ("beta1", "beta2")}
+
+
+class RuleFamily:
+    """The compiled variants of one rule, and the options that they take together."""
+
+    def __init__(self) -> None:
+        self.variants: dict[frozenset[str], _core.RuleFacts] = {}  # by what selects them
+        self.selecting: set[str] = set()  # the options that select a variant
+        self.kinds: dict[str, str] = {}  # option -> which values it may have
+        self.states: set[str] = set()
+
+    def add(self, facts: _core.RuleFacts) -> None:
+        self.variants[frozenset(facts.selected_by)] = facts
+        self.selecting |= set(facts.selected_by)
+        kinds = dict.fromkeys(facts.selected_by, "flag") | dict(facts.options)
+        for pair, names in PAIRS.items():
+            if kinds.keys() >= set(names):
+                kinds = {pair: "pair"} | {k: v for k, v in kinds.items() if k not in names}
+        self.kinds |= kinds
+        self.states |= set(facts.states)
+
+    def variant(self, options: Mapping[str, object]) -> _core.RuleFacts:
+        """Return the facts of the variant that these options select."""
+        return self.variants[frozenset(name for name in self.selecting if options.get(name))]
+
+
+def _families() -> dict[str, RuleFamily]:
+    families: dict[str, RuleFamily] = {}
+    for facts in _core.rules():
+        families.setdefault(facts.name, RuleFamily()).add(facts)
+    return families
+
+
+FAMILIES = _families()
 
 
 class Rule(Options):
-    """What all rules have: weight decay, coupled (L2) or decoupled, and the direction."""
+    """A compiled rule with values for all of its options.
+
+    Parameters
+    ----------
+    name : str
+        What a state_dict calls the rule.
+    kernel : str
+        What the functor calls it, which differs where one functor serves two optimizers.
+    options : mapping
+        Each option of the rule, in the order in which they are shown.
+    whose : str, optional
+        What the message about an unknown option calls the one who takes them; `name` by default.
+    others : iterable of str, optional
+        Further options that this one takes, for the same message.
+
+    Raises
+    ------
+    TypeError
+        An option is unknown, or its value is of another kind.
+    ValueError
+        A value is out of range, or two options do not go together.
+    """
+
+    __slots__ = ("facts", "kernel", "name")
 
     name: str
-    lr: float  # the default
-    defaults = {"weight_decay": 0.0, "decoupled": False, "maximize": False}
+    kernel: str
+    facts: _core.RuleFacts
+    weight_decay: float
+    decoupled: bool
+    maximize: bool
 
-    def _check(self) -> None:
-        self._number("weight_decay")
-        self._flags("decoupled", "maximize")
+    def __init__(self, name: str, kernel: str, options: Mapping[str, object],
+                 whose: str | None = None, others: Iterable[str] = ()) -> None:
+        family = FAMILIES[kernel]
+        kinds = SHARED | family.kinds
+        own = {option: options[option] for option in SHARED} | dict(options)
+        for option in own:
+            if option not in kinds:
+                known = ["lr", *(other for other in own if other in kinds), *others]
+                hint = checks.suggestion(option, known)
+                if name == "sgd" and option in ("momentum", "nesterov", "dampening"):
+                    hint = "; Momentum has it" + ", as beta" * (option == "momentum")
+                raise TypeError(f"{whose or name} takes the options {', '.join(known)}, "
+                                f"got {option!r}{hint}")
+        vars(self).update(own)
+        for option, kind in kinds.items():
+            if option in own:
+                self._check_option(option, kind)
+        self._check_together()
+        for attribute, value in (("name", name), ("kernel", kernel),
+                                 ("facts", family.variant(own))):
+            object.__setattr__(self, attribute, value)
 
-    @property
-    def kernel(self) -> str:
-        """The compiled kernel's name."""
-        return self.name
+    def _check_option(self, option: str, kind: str) -> None:
+        if kind == "flag":
+            self._flags(option)
+        elif kind == "nonnegative":
+            self._number(option)
+        elif kind == "pair":
+            self._set(option, _pair(option, getattr(self, option)))
+        elif kind == "fraction" or getattr(self, option) is not None:
+            self._number(option, below=1)
 
-    @property
-    def states(self) -> tuple[str, ...]:
-        """The names of the arrays that go with each parameter."""
-        return ()
-
-    @property
-    def squares(self) -> tuple[str, ...]:
-        """Those of the states that are never negative."""
-        return ()
-
-    @property
-    def own_options(self) -> tuple[float, ...]:
-        """What the kernel's coefficients are made of, beside what all rules have."""
-        return ()
-
-    own_names: tuple[str, ...] = ()  # of the options that own_options are made of
-
-    @property
-    def compiled(self) -> tuple:
-        """The rule as the core takes it."""
-        return (self.kernel, self.weight_decay, self.decoupled, self.maximize, self.own_options,
-                self.own_names)
-
-
-class SGDRule(Rule):
-    name = "sgd"
-    lr = 1e-2
-
-
-class MomentumRule(Rule):
-    name = "momentum"
-    lr = 1e-2
-    defaults = Rule.defaults | {
-        "beta": 0.9,
-        "dampening": None,
-        "dampen_first": True,
-        "nesterov": False,
-        "bias_correction": False,
-    }
-    own_names = ("beta", "dampening", "dampening", "bias_correction")
-
-    def _check(self) -> None:
-        super()._check()
-        self._number("beta", below=1)
-        if self.dampening is not None:
-            self._number("dampening", below=1)
-        self._flags("dampen_first", "nesterov", "bias_correction")
-        if self.dampening is not None and self.bias_correction:
+    def _check_together(self) -> None:
+        """Raise ValueError for options that are right one by one but not together."""
+        options = vars(self)
+        if options.get("dampening") is not None and options.get("bias_correction"):
             raise ValueError(
                 "bias_correction must be False with dampening, since v is then no average of the "
                 "gradients, got True"
             )
 
     @property
-    def kernel(self) -> str:
-        return "momentum" + "_nesterov" * self.nesterov
-
-    @property
     def states(self) -> tuple[str, ...]:
-        return ("v",)
+        """The names of the arrays that go with each parameter, in the kernel's order."""
+        return self.facts.states
 
     @property
-    def own_options(self) -> tuple[float, ...]:
-        dampening = float("nan") if self.dampening is None else self.dampening
-        return (self.beta, dampening, self.dampen_first, self.bias_correction)
-
-
-class RMSPropRule(Rule):
-    name = "rmsprop"
-    lr = 1e-3
-    defaults = Rule.defaults | {
-        "beta": 0.9,
-        "eps": 1e-8,
-        "centered": False,
-        "momentum": 0.0,
-        "bias_correction": False,
-        "eps_inside_sqrt": False,
-    }
-    own_names = ("beta", "eps", "momentum", "bias_correction", "eps_inside_sqrt")
-
-    def _check(self) -> None:
-        super()._check()
-        self._number("beta", below=1)
-        self._number("eps")
-        self._number("momentum", below=1)
-        self._flags("centered", "bias_correction", "eps_inside_sqrt")
+    def nonnegative_states(self) -> tuple[str, ...]:
+        """Those of the states that are never negative: averages of squares, or the like."""
+        return self.facts.nonnegative_states
 
     @property
-    def kernel(self) -> str:
-        return "rmsprop" + "_centered" * self.centered + "_momentum" * (self.momentum > 0)
+    def kernel_options(self) -> dict[str, float]:
+        """The functor's options, in its order; NaN stands for None."""
+        values = vars(self).copy()
+        for pair, names in PAIRS.items():
+            if pair in values:
+                values |= zip(names, values[pair])
+        return {name: float("nan") if values[name] is None else float(values[name])
+                for name, _ in self.facts.options}
 
-    @property
-    def states(self) -> tuple[str, ...]:
-        return ("s",) + ("mean",) * self.centered + ("velocity",) * (self.momentum > 0)
+    def to_core(self) -> tuple[object, ...]:
+        """Return the rule as _core.Step takes it."""
+        options = self.kernel_options
+        return (full_name(self.facts), self.weight_decay, self.decoupled, self.maximize,
+                tuple(options.values()), tuple(options))
 
-    @property
-    def squares(self) -> tuple[str, ...]:
-        return ("s",)
+    def is_variant_of(self, other: Rule) -> bool:
+        """Return whether both take the same kernel, and so the same states."""
+        return full_name(self.facts) == full_name(other.facts)
 
-    @property
-    def own_options(self) -> tuple[float, ...]:
-        return (self.beta, self.eps, self.momentum, self.bias_correction, self.eps_inside_sqrt)
+    def replaced(self, **changes: object) -> Self:
+        return type(self)(self.name, self.kernel, self.as_dict() | changes)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.kernel, self.as_dict())
 
-class AdamRule(Rule):
-    name = "adam"
-    lr = 1e-3
-    defaults = Rule.defaults | {"betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False}
-    own_names = ("beta1", "beta2", "eps")
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rule) and self.name == other.name and super().__eq__(other)
 
-    def _check(self) -> None:
-        super()._check()
-        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
-            hint = ": both are given, betas=(0.9, 0.999)" * isinstance(self.betas, float)
-            raise TypeError("betas must be two numbers (beta1, beta2), got "
-                            f"{self.betas!r}{hint}")
-        beta1, beta2 = self.betas
-        self._set(
-            "betas",
-            (checks.number("beta1", beta1, below=1), checks.number("beta2", beta2, below=1)),
-        )
-        self._number("eps")
-        self._flags("amsgrad")
+    def __hash__(self) -> int:
+        return hash((self.name, super().__hash__()))
 
-    @property
-    def kernel(self) -> str:
-        return "adam_amsgrad" if self.amsgrad else "adam"
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        return ("m", "v") + ("v_max",) * self.amsgrad
-
-    @property
-    def squares(self) -> tuple[str, ...]:
-        return ("v", "v_max")
-
-    @property
-    def own_options(self) -> tuple[float, ...]:
-        return (*self.betas, self.eps)
+    def __repr__(self) -> str:
+        return super().__repr__().replace(type(self).__name__, self.name, 1)
 
 
-class AdamWRule(AdamRule):
-    name = "adamw"
-    defaults = AdamRule.defaults | {"weight_decay": 1e-2, "decoupled": True}
+def full_name(facts: _core.RuleFacts) -> str:
+    """Return the name of a compiled variant, "rmsprop_centered" say, as _core.Step takes it."""
+    return "_".join([facts.name, *facts.selected_by])
 
 
-def make_rule(kind: type[Rule], options: Mapping[str, object], whose: str | None = None,
-              others: Iterable[str] = ()) -> Rule:
-    """The rule with these options; TypeError names those that there are.
+def warm_up_of(facts: _core.RuleFacts) -> tuple[object, ...]:
+    """Return the variant for _core.Step, with options that never overflow or divide by zero."""
+    return (full_name(facts), 0.0, False, False,
+            tuple(0.0 if kind == "flag" else 0.5 for _, kind in facts.options),
+            tuple(name for name, _ in facts.options))
 
-    whose: who takes them, for that message, and `others` beside them, not in `options`.
-    """
-    for name in options:
-        if name not in kind.defaults:
-            known = ["lr", *kind.defaults, *others]
-            hint = checks.suggestion(name, known)
-            if kind is SGDRule and name in ("momentum", "nesterov", "dampening"):
-                hint = "; Momentum has it" + ", as beta" * (name == "momentum")
-            raise TypeError(f"{whose or kind.name} takes the options {', '.join(known)}, "
-                            f"got {name!r}{hint}")
-    return kind(**options)
+
+def _pair(name: str, values: object) -> tuple[float, float]:
+    first, second = PAIRS[name]
+    if not isinstance(values, (tuple, list)) or len(values) != 2:
+        hint = ": both are given, betas=(0.9, 0.999)" * isinstance(values, float)
+        raise TypeError(f"{name} must be two numbers ({first}, {second}), got {values!r}{hint}")
+    return (checks.number(first, values[0], below=1), checks.number(second, values[1], below=1))

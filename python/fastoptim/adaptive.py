@@ -131,7 +131,7 @@ class RMSProp(Optimizer):
 
 
 class Adam(Optimizer):
-    r"""Adam: momentum over RMSProp's scaling, both corrected for their start at zero.
+    r"""Adam: momentum over RMSProp's scaling, both corrected for bias.
 
     .. math::
 

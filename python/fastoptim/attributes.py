@@ -48,8 +48,8 @@ class Option(Generic[T]):
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
-        self.__doc__ = (f"The option {name} of all groups, which can be assigned. ValueError where "
-                        "groups differ.")
+        self.__doc__ = (f"The option {name} of all groups, which can be assigned.\n\n"
+                        "Reading it raises ValueError where groups differ.")
 
     @overload
     def __get__(self, optimizer: None, kind: type) -> Self: ...
@@ -111,22 +111,30 @@ class Missing:
         raise AttributeError(f"{kind.__name__} has no attribute {self.name!r}: {self.hint}")
 
 
+class _New:
+    """The __new__ of optimizers: gives the call of one without params a message with the remedy.
+
+    Constructors require params, as type checkers and help() show, so that Python's own message
+    would come. This is no function, since Sphinx would show its signature in place of __init__'s.
+    """
+
+    def __call__(self, kind: type[T], *arguments: object, **options: object) -> T:
+        if not hasattr(kind, "rule"):
+            kinds = [other.__name__ for rule in FAMILIES  # which begin with the simplest
+                     for other in kind.__subclasses__() if getattr(other, "_kernel", None) == rule]
+            raise TypeError(f"{kind.__name__} is what all have in common: use "
+                            f"{', '.join(kinds[:-1])} or {kinds[-1]}")
+        # A user's class may have a constructor of another kind.
+        if not arguments and "params" not in options and is_of_this_package(kind.__init__):
+            refuse_no_params(kind)
+        return object.__new__(kind)
+
+
 class Guarded:
     """The base of Optimizer: answers what it cannot do with a message that gives the remedy."""
 
-    # The constructors require params, as type checkers and help() show; a call without them gets
-    # this message instead of Python's. A user's class may have a constructor of another kind.
-    def __new__(cls, *arguments: object, **options: object) -> Self:
-        if not hasattr(cls, "rule"):
-            kinds = [kind.__name__ for rule in FAMILIES  # which begin with the simplest
-                     for kind in cls.__subclasses__() if getattr(kind, "_kernel", None) == rule]
-            raise TypeError(f"{cls.__name__} is what all have in common: use "
-                            f"{', '.join(kinds[:-1])} or {kinds[-1]}")
-        if not arguments and "params" not in options and is_of_this_package(cls.__init__):
-            refuse_no_params(cls)
-        return super().__new__(cls)
-
     if not TYPE_CHECKING:  # who would let any assignment pass
+        __new__ = _New()
 
         def __setattr__(self, name: str, value: object) -> None:
             if name[0] != "_" and name != "lr":  # the frequent ones first, as fast as possible

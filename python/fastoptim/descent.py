@@ -121,8 +121,9 @@ class Momentum(Optimizer):
     beta : float, default 0.9
         The weight of the past, in [0, 1).
     dampening : float, optional
-        d in [0, 1) for v = beta*v + (1 - d)*g: 0 gives the classical heavy ball,
-        a sum of the gradients, not an average. By default the average.
+        d in [0, 1) for v = beta*v + (1 - d)*g: 0 gives the classical heavy
+        ball, a sum of the gradients, not an average. None (the default) gives
+        the average.
     dampen_first : bool, default True
         False takes v = g in the first step, as torch.optim.SGD does, where
         there is a dampening.

@@ -28,15 +28,16 @@ __all__ = ["adam_", "momentum_", "rmsprop_", "sgd_"]
 ROUNDING = ("seed", "rounding")  # options of storage that a single step has
 
 
-def _step(name: str, t: int | None, arguments: dict[str, Any]) -> None:
-    """Take step t of a rule; `arguments` are the locals() of the function that was called."""
-    given = {k: x for k, x in arguments.items() if k not in ("p", "g", "t", "lr", "unknown")}
-    given |= arguments["unknown"]
-    states = {k: given.pop(k) for k in list(given) if k in FAMILIES[name].states}
-    storage = StorageOptions(**{k: given.pop(k) for k in ROUNDING})
-    rule = Rule(name, name, given, f"{name}_", others=ROUNDING)
+def _step(name: str, t: int | None, options: dict[str, Any]) -> None:
+    """Take step t of a rule; `options` are the locals() of the function that was called."""
+    take = options.pop
+    p, g, lr, _ = take("p"), take("g"), take("lr"), take("t", None)
+    states = {k: take(k) for k in FAMILIES[name].states}
+    storage = StorageOptions(seed=take("seed"), rounding=take("rounding"))
+    options.update(take("unknown"))
+    rule = Rule(name, name, options, f"{name}_", others=ROUNDING)
     t = checks.integer("t", t, low=1, high=checks.MAX_STEPS)
-    lr = checks.number("lr", arguments["lr"])
+    lr = checks.number("lr", lr)
     for k, x in states.items():
         if (x is not None) != (k in rule.states):
             needed = "an array like p" if x is None else "None"
@@ -47,8 +48,7 @@ def _step(name: str, t: int | None, arguments: dict[str, Any]) -> None:
         if arrays[k].dtype == np.float16:
             raise TypeError(f"{k} must not be float16, in which the square of a gradient below "
                             "2e-4 is 0: bfloat16 takes no more bytes")
-    tensor: tuple[object, ...] = (
-        0, ["p", "g", *arrays], [arguments["p"], arguments["g"], *arrays.values()], [])
+    tensor: tuple[object, ...] = (0, ["p", "g", *arrays], [p, g, *arrays.values()], [])
     step = _core.Step([rule.to_core()], [tensor], t - 1)
     step.set_rounding(storage.stochastic, storage.seed)
     step.run(lr, None, None)
@@ -133,8 +133,9 @@ def momentum_(p: Array, g: Array, v: Array, *, t: int | None = None, lr: float =
     beta : float, default 0.9
         The weight of the past, in [0, 1).
     dampening : float, optional
-        d in [0, 1) for v = beta*v + (1 - d)*g: 0 gives the classical heavy ball,
-        a sum of the gradients, not an average. By default the average.
+        d in [0, 1) for v = beta*v + (1 - d)*g: 0 gives the classical heavy
+        ball, a sum of the gradients, not an average. None (the default) gives
+        the average.
     dampen_first : bool, default True
         False takes v = g in the first step, as torch.optim.SGD does, where
         there is a dampening.
@@ -282,8 +283,8 @@ def adam_(p: Array, g: Array, m: Array, v: Array, *, t: int, v_max: Array | None
         The gradient, of p's shape; of p's dtype, but float32, bfloat16 and
         float16 go together.
     m, v : array
-        The states, of p's shape: zero before the first step, updated in place. v
-        not in float16, in which small squares are 0.
+        The states, of p's shape: zero before the first step, updated in place.
+        v not in float16, in which small squares are 0.
     t : int
         The count of this step, from 1.
     v_max : array, optional

@@ -30,11 +30,12 @@ class GroupData:
 
 
 class Group(Mapping[str, object]):
-    """Parameters that share options: read and assign these by name, `group["lr"] = 0.01`.
+    """Parameters that share options, which are read and assigned by name.
 
-    A rate that is assigned is the group's own from then on, whatever the optimizer's or its
-    schedule: `group["lr"] *= 0.5` reads that of the coming step, and assigns a number. None gives
-    the group back to the optimizer's rate.
+    A rate that is assigned, ``group["lr"] = 0.01``, is the group's own from
+    then on, whatever the optimizer's or its schedule: ``group["lr"] *= 0.5``
+    reads that of the coming step, and assigns a number. None gives the group
+    back to the optimizer's rate.
     """
 
     __slots__ = ("_index", "_optimizer")

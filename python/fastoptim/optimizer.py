@@ -10,7 +10,7 @@ from fastoptim import _core, checks, parameters
 from fastoptim.attributes import Guarded, Option, StorageOption, refuse_no_params
 from fastoptim.group import Group, GroupData, check_lr, is_one_fixed_rate
 from fastoptim.options import ReadOnly
-from fastoptim.rules import Rule, warm_up_of
+from fastoptim.rules import Rule
 from fastoptim.state_dict import load_state_dict, state_dict
 from fastoptim.storage import StorageOptions, make_states
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, NoReturn
 
     from fastoptim.parameters import Kept
+    from fastoptim.rules import Variant
     from fastoptim.storage import AnyArray
     from fastoptim.types import Grads, Params, Schedule
 
@@ -32,13 +33,13 @@ def options_of(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: x for name, x in arguments.items() if name not in others} | unknown
 
 
-def _warm_up(facts: _core.RuleFacts) -> None:
+def _warm_up(variant: Variant) -> None:
     """Take a step on arrays of its own, so that the first real one finds its code in the caches.
 
     At 10^3 elements a first step takes 11 us without that, the second 2 (bench/overhead.py).
     """
-    arrays = list(np.zeros((2 + len(facts.states), 100), np.float32))  # whole vectors and a rest
-    _core.Step([warm_up_of(facts)], [(0, ["warm-up"] * len(arrays), arrays, [])], 0,
+    arrays = list(np.zeros((2 + len(variant.states), 100), np.float32))  # whole vectors and a rest
+    _core.Step([variant.warm_up()], [(0, ["warm-up"] * len(arrays), arrays, [])], 0,
                False).run(0.0, None, None)
 
 
@@ -150,7 +151,7 @@ class Optimizer(Guarded):
         self._core = _core.Step([group.rule.to_core() for group in self._groups], tensors, 0,
                                 self._storage.uint16_is_bfloat16)
         self._core.set_rounding(self._storage.stochastic, self._storage.seed)
-        _warm_up(rule.facts)
+        _warm_up(rule.variant)
         # Last, since threads that have just worked do not sleep yet when the first step comes.
         self._core.zero_states()
 
@@ -225,12 +226,14 @@ class Optimizer(Guarded):
         -----
         After an error nothing has changed: no parameter, no state, no count.
         """
-        in_order: object = None
-        kept = self._kept_if_bound
+        lr: object
+        in_order: object
         if grads is not None:
             in_order = parameters.in_order(grads, self._names)
             kept = self._kept
-        lr: object
+        else:
+            in_order = None
+            kept = self._kept_if_bound
         if self._one_fixed_rate:
             lr, t = self._lr, None
         else:
@@ -292,11 +295,12 @@ class Optimizer(Guarded):
 
     @property
     def lr(self) -> float:
-        """The learning rate of the coming step. Assign a number or a schedule to change it.
+        """The learning rate of the coming step.
 
-        Either takes the place of the one before: `opt.lr *= 0.5` reads the number of the coming
-        step, and assigns half of it for all steps from then on. Groups that were given a rate of
-        their own keep it.
+        Assign a number or a schedule to change it. Either takes the place of
+        the one before: ``opt.lr *= 0.5`` reads the number of the coming step,
+        and assigns half of it for all steps from then on. Groups that were
+        given a rate of their own keep it.
         """
         return self._evaluate(self._lr)
 
@@ -313,7 +317,8 @@ class Optimizer(Guarded):
     def params(self) -> Mapping[str | int, AnyArray]:
         """Name -> parameter; arrays of a sequence are named by position.
 
-        Read-only, but for the arrays themselves: `opt.params[name][...] = value`.
+        Read-only, but for the arrays themselves:
+        ``opt.params[name][...] = value``.
         """
         return ReadOnly(self._params, "opt.params[{key}] must be written in place, since the "
                         "optimizer updates the array that it was given: "
@@ -323,7 +328,8 @@ class Optimizer(Guarded):
     def state(self) -> Mapping[str | int, Mapping[str, AnyArray]]:
         """Name -> the parameter's states, name -> array.
 
-        Read-only, but for the arrays themselves, which are live: `opt.state[name]["v"][...] = 0`.
+        Read-only, but for the arrays themselves, which are live:
+        ``opt.state[name]["v"][...] = 0``.
         """
         return ReadOnly(
             {name: ReadOnly(states, f"opt.state[{name!r}][{{key}}] must be written in place, since "
@@ -334,14 +340,15 @@ class Optimizer(Guarded):
             "arrays that it has: opt.state[{key}][state][...] = value, or call load_state_dict")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a run needs to go on bit for bit, as a plain dict of copies.
+        """Return all that a run needs to go on bit for bit, as a plain dict.
 
         Returns
         -------
         dict
-            `t` counts the optimizer's steps, `counts` those of each parameter.
-            The schedules of `fastoptim.schedules` are saved as plain values; of
-            another callable only its position, which is `t`, and its repr.
+            Its arrays are copies, of one moment. `t` counts the optimizer's
+            steps, `counts` those of each parameter. The schedules of
+            `fastoptim.schedules` are saved as plain values; of another callable
+            only its position, which is `t`, and its repr.
 
         Raises
         ------

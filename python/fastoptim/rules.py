@@ -12,8 +12,8 @@ from fastoptim import _core, checks
 from fastoptim.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any, Self
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, NoReturn, Self
 
 # The options of every rule and which values they may have, in the words of OptionKind.
 SHARED = {"weight_decay": "nonnegative", "decoupled": "flag", "maximize": "flag"}
@@ -21,29 +21,55 @@ SHARED = {"weight_decay": "nonnegative", "decoupled": "flag", "maximize": "flag"
 # Options that stand for two of a functor's.
 PAIRS = {"betas": ("beta1", "beta2")}
 
+NAN = float("nan")
+
+
+class Variant:
+    """The facts of one compiled variant: _core.RuleFacts, each read once."""
+
+    __slots__ = ("full_name", "nonnegative_states", "option_names", "options", "sources",
+                 "states")
+
+    def __init__(self, facts: _core.RuleFacts) -> None:
+        self.full_name = "_".join([facts.name, *facts.selected_by])  # as _core.Step takes it
+        self.states = facts.states
+        self.nonnegative_states = facts.nonnegative_states
+        self.options = facts.options  # (name, kind) of each
+        self.option_names = tuple(name for name, _ in facts.options)
+        places = {name: (pair, place) for pair, names in PAIRS.items()
+                  for place, name in enumerate(names)}
+        # The option that each of them comes from, and where it stands in that if it is a pair.
+        self.sources = tuple(places.get(name, (name, None)) for name in self.option_names)
+
+    def warm_up(self) -> tuple[object, ...]:
+        """Return the variant for _core.Step, with options that never overflow or divide by zero."""
+        values = tuple(0.0 if kind == "flag" else 0.5 for _, kind in self.options)
+        return (self.full_name, 0.0, False, False, values, self.option_names)
+
 
 class RuleFamily:
     """The compiled variants of one rule, and the options that they take together."""
 
     def __init__(self) -> None:
-        self.variants: dict[frozenset[str], _core.RuleFacts] = {}  # by what selects them
-        self.selecting: set[str] = set()  # the options that select a variant
-        self.kinds: dict[str, str] = {}  # option -> which values it may have
-        self.states: set[str] = set()
+        self.variants: dict[frozenset[str], Variant] = {}  # by the options that select them
+        self.selecting: set[str] = set()
+        self.kinds: dict[str, str] = dict(SHARED)  # option -> which values it may have
+        self.states: dict[str, None] = {}  # of all variants: an ordered set
 
     def add(self, facts: _core.RuleFacts) -> None:
-        self.variants[frozenset(facts.selected_by)] = facts
+        self.variants[frozenset(facts.selected_by)] = Variant(facts)
         self.selecting |= set(facts.selected_by)
         kinds = dict.fromkeys(facts.selected_by, "flag") | dict(facts.options)
         for pair, names in PAIRS.items():
             if kinds.keys() >= set(names):
                 kinds = {pair: "pair"} | {k: v for k, v in kinds.items() if k not in names}
         self.kinds |= kinds
-        self.states |= set(facts.states)
+        self.states |= dict.fromkeys(facts.states)
 
-    def variant(self, options: Mapping[str, object]) -> _core.RuleFacts:
-        """Return the facts of the variant that these options select."""
-        return self.variants[frozenset(name for name in self.selecting if options.get(name))]
+    def variant(self, options: Mapping[str, object]) -> Variant:
+        """Return the variant that these options select."""
+        selected = [name for name in self.selecting if options.get(name)]
+        return self.variants[frozenset(selected)]
 
 
 def _families() -> dict[str, RuleFamily]:
@@ -80,85 +106,59 @@ class Rule(Options):
         A value is out of range, or two options do not go together.
     """
 
-    __slots__ = ("facts", "kernel", "name")
+    __slots__ = ("kernel", "name", "variant")
 
     name: str
     kernel: str
-    facts: _core.RuleFacts
+    variant: Variant
     weight_decay: float
     decoupled: bool
     maximize: bool
 
-    def __init__(self, name: str, kernel: str, options: Mapping[str, object],
+    def __init__(self, name: str, kernel: str, options: Mapping[str, Any],
                  whose: str | None = None, others: Iterable[str] = ()) -> None:
         family = FAMILIES[kernel]
-        kinds = SHARED | family.kinds
-        own = {option: options[option] for option in SHARED} | dict(options)
-        for option in own:
-            if option not in kinds:
-                known = ["lr", *(other for other in own if other in kinds), *others]
-                hint = checks.suggestion(option, known)
-                if name == "sgd" and option in ("momentum", "nesterov", "dampening"):
-                    hint = "; Momentum has it" + ", as beta" * (option == "momentum")
-                raise TypeError(f"{whose or name} takes the options {', '.join(known)}, "
-                                f"got {option!r}{hint}")
-        vars(self).update(own)
-        for option, kind in kinds.items():
+        own = {option: options[option] for option in SHARED}
+        own.update(options)
+        if not own.keys() <= family.kinds.keys():
+            _refuse_unknown(own, family, whose or name, others)
+        values = vars(self)
+        values.update(own)  # in their order, and then in that of the checks
+        for option, kind in family.kinds.items():
             if option in own:
-                self._check_option(option, kind)
-        self._check_together()
-        for attribute, value in (("name", name), ("kernel", kernel),
-                                 ("facts", family.variant(own))):
-            object.__setattr__(self, attribute, value)
-
-    def _check_option(self, option: str, kind: str) -> None:
-        if kind == "flag":
-            self._flags(option)
-        elif kind == "nonnegative":
-            self._number(option)
-        elif kind == "pair":
-            self._set(option, _pair(option, getattr(self, option)))
-        elif kind == "fraction" or getattr(self, option) is not None:
-            self._number(option, below=1)
-
-    def _check_together(self) -> None:
-        """Raise ValueError for options that are right one by one but not together."""
-        options = vars(self)
-        if options.get("dampening") is not None and options.get("bias_correction"):
-            raise ValueError(
-                "bias_correction must be False with dampening, since v is then no average of the "
-                "gradients, got True"
-            )
+                values[option] = CHECKS[kind](option, own[option])
+        _check_together(values)
+        keep = object.__setattr__
+        keep(self, "name", name)
+        keep(self, "kernel", kernel)
+        keep(self, "variant", family.variant(values))
 
     @property
     def states(self) -> tuple[str, ...]:
         """The names of the arrays that go with each parameter, in the kernel's order."""
-        return self.facts.states
+        return self.variant.states
 
     @property
     def nonnegative_states(self) -> tuple[str, ...]:
         """Those of the states that are never negative: averages of squares, or the like."""
-        return self.facts.nonnegative_states
+        return self.variant.nonnegative_states
 
     @property
-    def kernel_options(self) -> dict[str, float]:
-        """The functor's options, in its order; NaN stands for None."""
-        values = vars(self).copy()
-        for pair, names in PAIRS.items():
-            if pair in values:
-                values |= zip(names, values[pair])
-        return {name: float("nan") if values[name] is None else float(values[name])
-                for name, _ in self.facts.options}
+    def kernel_options(self) -> tuple[float, ...]:
+        """The values of the functor's options, in its order; NaN stands for None."""
+        options = vars(self)
+        values = [options[option] if place is None else options[option][place]
+                  for option, place in self.variant.sources]
+        return tuple([NAN if value is None else value for value in values])
 
     def to_core(self) -> tuple[object, ...]:
         """Return the rule as _core.Step takes it."""
-        options = self.kernel_options
-        return (full_name(self.facts), self.weight_decay, self.decoupled, self.maximize,
-                tuple(options.values()), tuple(options))
+        return (self.variant.full_name, self.weight_decay, self.decoupled, self.maximize,
+                self.kernel_options, self.variant.option_names)
 
     def is_variant_of(self, other: Rule) -> bool:
         """Return whether both take the same kernel, and so the same states."""
-        return full_name(self.facts) == full_name(other.facts)
+        return self.variant is other.variant
 
     def replaced(self, **changes: object) -> Self:
         return type(self)(self.name, self.kernel, self.as_dict() | changes)
@@ -176,16 +176,31 @@ class Rule(Options):
         return super().__repr__().replace(type(self).__name__, self.name, 1)
 
 
-def full_name(facts: _core.RuleFacts) -> str:
-    """Return the name of a compiled variant, "rmsprop_centered" say, as _core.Step takes it."""
-    return "_".join([facts.name, *facts.selected_by])
+def _check_together(options: Mapping[str, Any]) -> None:
+    """Raise ValueError for options that are right one by one but not together."""
+    if options.get("dampening") is not None and options.get("bias_correction"):
+        raise ValueError(
+            "bias_correction must be False with dampening, since v is then no average of the "
+            "gradients, got True"
+        )
 
 
-def warm_up_of(facts: _core.RuleFacts) -> tuple[object, ...]:
-    """Return the variant for _core.Step, with options that never overflow or divide by zero."""
-    return (full_name(facts), 0.0, False, False,
-            tuple(0.0 if kind == "flag" else 0.5 for _, kind in facts.options),
-            tuple(name for name, _ in facts.options))
+def _refuse_unknown(options: Iterable[str], family: RuleFamily, whose: str,
+                    others: Iterable[str]) -> NoReturn:
+    known = ["lr", *(option for option in options if option in family.kinds), *others]
+    unknown = next(option for option in options if option not in family.kinds)
+    hint = checks.suggestion(unknown, known)
+    if family is FAMILIES["sgd"] and unknown in ("momentum", "nesterov", "dampening"):
+        hint = "; Momentum has it" + ", as beta" * (unknown == "momentum")
+    raise TypeError(f"{whose} takes the options {', '.join(known)}, got {unknown!r}{hint}")
+
+
+def _fraction(name: str, value: object) -> float:
+    return checks.number(name, value, below=1)
+
+
+def _optional_fraction(name: str, value: object) -> float | None:
+    return None if value is None else checks.number(name, value, below=1)
 
 
 def _pair(name: str, values: object) -> tuple[float, float]:
@@ -193,4 +208,14 @@ def _pair(name: str, values: object) -> tuple[float, float]:
     if not isinstance(values, (tuple, list)) or len(values) != 2:
         hint = ": both are given, betas=(0.9, 0.999)" * isinstance(values, float)
         raise TypeError(f"{name} must be two numbers ({first}, {second}), got {values!r}{hint}")
-    return (checks.number(first, values[0], below=1), checks.number(second, values[1], below=1))
+    return _fraction(first, values[0]), _fraction(second, values[1])
+
+
+# By the words of OptionKind: returns the value as the rule keeps it.
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "flag": checks.flag,
+    "fraction": _fraction,
+    "nonnegative": checks.number,
+    "optional_fraction": _optional_fraction,
+    "pair": _pair,
+}

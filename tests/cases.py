@@ -7,6 +7,7 @@ import numpy as np
 
 import fastoptim as fo
 from fastoptim import reference
+from fastoptim.rules import FAMILIES
 
 OPTIMIZERS = {
     "sgd": (fo.SGD, reference.sgd),
@@ -46,6 +47,12 @@ CASES += [(rule, {**OPTIONS[rule][-1], **shared})
           for rule in OPTIONS if rule != "adamw" for shared in SHARED]
 
 DTYPES = ("float32", "float64")
+
+
+def nonnegative_states(make):
+    """The states of an optimizer that are never negative, of all variants of its rule."""
+    variants = FAMILIES[make._kernel].variants.values()
+    return {state for facts in variants for state in facts.nonnegative_states}
 
 
 def name_of(case):

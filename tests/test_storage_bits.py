@@ -15,7 +15,7 @@ import pytest
 import fastoptim as fo
 
 import reference_storage
-from cases import OPTIMIZERS, OPTIONS, SHARED, name_of
+from cases import OPTIMIZERS, OPTIONS, SHARED, name_of, nonnegative_states
 
 ROOT = Path(__file__).parents[1]
 NUMPY = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16),
@@ -42,7 +42,9 @@ CASES = [
     ("adamw", {}),
 ]
 assert all(rule in OPTIONS for rule, _ in CASES)
-SQUARES = {"rmsprop": ("s",), "adam": ("v", "v_max"), "adamw": ("v", "v_max")}
+# The states that take the unsigned law, of all variants of a rule.
+SQUARES = {rule: squares for rule in OPTIONS
+           if (squares := nonnegative_states(OPTIMIZERS[rule][0]))}
 
 
 def cases_of(dtypes):

@@ -11,7 +11,7 @@ from test_bits import assert_same_bytes
 
 import fastoptim as fo
 
-from cases import CASES, DTYPES, OPTIMIZERS, name_of
+from cases import CASES, DTYPES, OPTIMIZERS, name_of, nonnegative_states
 
 N = 5000
 EXTREME = [("adam", {"lr": lr, "eps": eps, "betas": betas})
@@ -62,7 +62,7 @@ def test_equals_numpy(case, dtype):
         if t % 2 == 1:
             for name, state in ours.state[0].items():
                 state[:] = numbers(rng, dtype)
-                if name in ("s", "v_max") or (name == "v" and rule != "momentum"):  # of squares
+                if name in nonnegative_states(optimizer):
                     np.abs(state, out=state)
                 s[name] = state.copy()
         g[:] = some_of([0, 0, 0, 0, 0, -0.0, tiny, tiny / 7, 1e-18, -0.1], rng, dtype)

@@ -106,6 +106,54 @@ void ewma(const py::object& x_object, const py::object& out_object, int axis, do
   run_ewma(arrays, storage, beta, bias_correction);
 }
 
+using Names = py::typing::Tuple<py::str, py::ellipsis>;
+using Pairs = py::typing::Tuple<py::typing::Tuple<py::str, py::str>, py::ellipsis>;
+
+const char* name_of(OptionKind kind) {
+  switch (kind) {
+    case OptionKind::fraction: return "fraction";
+    case OptionKind::optional_fraction: return "optional_fraction";
+    case OptionKind::nonnegative: return "nonnegative";
+    case OptionKind::flag: return "flag";
+  }
+  return "";
+}
+
+// The facts of every compiled rule, in the order of the table.
+std::vector<RuleFacts> rules() {
+  std::vector<RuleFacts> facts;
+  for (int k = 0; k < kernels().n_rules; ++k) facts.push_back(kernels().rules[k].facts);
+  return facts;
+}
+
+Names selected_by(const RuleFacts& facts) {
+  py::list names;
+  for (const char* const* option = facts.selected_by; *option; ++option)
+    names.append(py::str(*option));
+  return py::tuple(names);
+}
+
+Names states(const RuleFacts& facts) {
+  py::list names;
+  for (const StateFacts* state = facts.states; state->name; ++state)
+    names.append(py::str(state->name));
+  return py::tuple(names);
+}
+
+Names nonnegative_states(const RuleFacts& facts) {
+  py::list names;
+  for (const StateFacts* state = facts.states; state->name; ++state)
+    if (state->nonnegative) names.append(py::str(state->name));
+  return py::tuple(names);
+}
+
+Pairs options(const RuleFacts& facts) {
+  py::list pairs;
+  for (const OptionFacts* option = facts.options; option->name; ++option)
+    pairs.append(py::make_tuple(py::str(option->name), py::str(name_of(option->kind))));
+  return py::tuple(pairs);
+}
+
 // Whether collections still hold the same objects. kept: a tuple with an entry (collection, keys,
 // objects, ...) for each, a mapping's keys in the mapping's order.
 bool all_unchanged(PyObject* kept) {
@@ -188,8 +236,9 @@ PyObject* run_step(PyObject* self, PyObject* const* args, Py_ssize_t n_args) {
   });
 }
 
-PyMethodDef run_method{"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_step)),
-                       METH_FASTCALL, "run($self, lr, grads, t, kept=(), /)\n--\n\n"};
+PyMethodDef run_method{
+    "run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_step)), METH_FASTCALL,
+    "run(self, lr: object, grads: object, t: int | None, kept: tuple = ()) -> bool | None\n"};
 
 }  // namespace
 }  // namespace fastoptim
@@ -242,6 +291,14 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def_property_readonly("looked_for_subnormals", &BoundStep::looked_for_subnormals);
   step.attr("run") = py::reinterpret_steal<py::object>(
       PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(step.ptr()), &run_method));
+
+  py::class_<RuleFacts>(m, "RuleFacts")
+      .def_readonly("name", &RuleFacts::name)
+      .def_property_readonly("selected_by", &selected_by)
+      .def_property_readonly("states", &states)
+      .def_property_readonly("nonnegative_states", &nonnegative_states)
+      .def_property_readonly("options", &options);
+  m.def("rules", &rules);
 
   m.def("as_array", &as_array, py::arg("x"), py::arg("label"), py::arg("keep_subclass") = false);
   m.def(

@@ -3,10 +3,11 @@
 from importlib import import_module
 
 from fastoptim import _core, storage
+from fastoptim.adaptive import Adam, AdamW, RMSProp
 from fastoptim.averages import ewma
+from fastoptim.descent import SGD, Momentum
 from fastoptim.functional import adam_, momentum_, rmsprop_, sgd_
 from fastoptim.optimizer import Optimizer
-from fastoptim.optimizers import SGD, Adam, AdamW, Momentum, RMSProp
 from fastoptim.threads import build_info, get_num_threads, set_num_threads
 
 __version__ = _core.version()

@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Batches', 'Pass', 'Permutation', 'Rule', 'Seed', 'Step', 'Tensor', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'copy_decoded', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'roofline', 'set_num_threads', 'shuffle', 'version']
+__all__: list[str] = ['Batches', 'Pass', 'Permutation', 'Rule', 'RuleFacts', 'Seed', 'Step', 'Tensor', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'copy_decoded', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'roofline', 'rules', 'set_num_threads', 'shuffle', 'version']
 class Rule:
     """
     A rule and its options, in the order of the compiled rule's.
@@ -24,7 +24,7 @@ class Step:
         ...
     def commit(self, rules: collections.abc.Sequence[Rule], stochastic: bool, seed: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any, copies: collections.abc.Sequence, stores: collections.abc.Sequence) -> None:
         ...
-    def run(self, lr, grads, t, kept = tuple()):
+    def run(self, lr: typing.Any, grads: typing.Any, t: int | None, kept: tuple = ()) -> bool | None:
         ...
     def set_rounding(self, stochastic: bool, seed: typing.SupportsInt | typing.SupportsIndex) -> None:
         ...
@@ -37,6 +37,22 @@ class Step:
         ...
     @property
     def t(self) -> int:
+        ...
+class RuleFacts:
+    @property
+    def name(self) -> str:
+        ...
+    @property
+    def nonnegative_states(self) -> tuple[str, ...]:
+        ...
+    @property
+    def options(self) -> tuple[tuple[str, str], ...]:
+        ...
+    @property
+    def selected_by(self) -> tuple[str, ...]:
+        ...
+    @property
+    def states(self) -> tuple[str, ...]:
         ...
 class Seed:
     def __init__(self, low: typing.SupportsInt | typing.SupportsIndex, high: typing.SupportsInt | typing.SupportsIndex) -> None:
@@ -122,6 +138,8 @@ def isa() -> str:
 def num_threads() -> int:
     ...
 def roofline(arrays: collections.abc.Sequence[numpy.ndarray], *, passes: typing.SupportsInt | typing.SupportsIndex = 1, serial: bool = False) -> None:
+    ...
+def rules() -> list[RuleFacts]:
     ...
 def set_num_threads(n: typing.SupportsInt | typing.SupportsIndex) -> None:
     ...

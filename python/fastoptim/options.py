@@ -1,47 +1,57 @@
 """Options as a value, and mappings that can be read only."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from fastoptim import checks
 
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, Self
 
-class ReadOnly(Mapping):
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class ReadOnly(Mapping[Key, Value]):
     """A view of a dict that cannot be assigned to; the TypeError says what to do instead.
 
-    What `x[key] *= 2` has done in place, and then assigns, is there already and is let pass.
+    An in-place operation such as `x[key] *= 2` also assigns its result, which is the value that
+    is there already: that assignment is let pass.
     """
 
-    __slots__ = ("_items", "_rule")
+    __slots__ = ("_items", "_remedy")
 
-    def __init__(self, items: dict, rule: str) -> None:
+    def __init__(self, items: dict[Key, Value], remedy: str) -> None:
         self._items = items
-        self._rule = rule  # may name the {key}
+        self._remedy = remedy  # the message, which may name the {key}
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Key) -> Value:
         return self._items[key]
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator[Key]:
         return iter(self._items)
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def __setitem__(self, key, value) -> None:
+    def __setitem__(self, key: Key, value: Value) -> None:
         if key not in self._items or self._items[key] is not value:
             self.__delitem__(key)
 
-    def __delitem__(self, key) -> None:
-        raise TypeError(self._rule.replace("{key}", repr(key)))
+    def __delitem__(self, key: Key) -> None:
+        raise TypeError(self._remedy.replace("{key}", repr(key)))
 
-    def _refuse(self, *arguments: object, **items: object) -> None:
-        raise TypeError(self._rule.replace("{key}", "name"))
+    def _refuse(self, *arguments: object, **items: object) -> NoReturn:
+        raise TypeError(self._remedy.replace("{key}", "name"))
 
     clear = pop = popitem = setdefault = update = _refuse  # of a dict
 
-    def __or__(self, other):
+    def __or__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
         return self._items | dict(other) if isinstance(other, Mapping) else NotImplemented
 
-    def __ror__(self, other):
+    def __ror__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
         return dict(other) | self._items if isinstance(other, Mapping) else NotImplemented
 
     def __repr__(self) -> str:
@@ -49,26 +59,12 @@ class ReadOnly(Mapping):
 
 
 class Options:
-    """Named options that stay as they are; equal if they are of one kind and have equal values.
+    """Named options that cannot change; equal if their kind and all values are.
 
-    What a frozen dataclass is, but for the code that one writes and compiles for each class: for
-    those of this package that was half of its import's time.
+    This is a frozen dataclass without the code that one generates and compiles for each class,
+    which took half of the package's import time. The instance's dict holds the options, in order,
+    and nothing else: a subclass keeps what is no option in slots.
     """
-
-    defaults: dict[str, object] = {}  # name -> default, of all that there are
-
-    def __init__(self, **given: object) -> None:
-        for name in given:
-            if name not in self.defaults:
-                raise TypeError(f"{type(self).__name__} takes the options "
-                                f"{', '.join(self.defaults)}, got {name!r}"
-                                f"{checks.suggestion(name, self.defaults)}")
-        vars(self).update(self.defaults)
-        vars(self).update(given)
-        self._check()
-
-    def _check(self) -> None:
-        """TypeError or ValueError names the first option that cannot be taken."""
 
     def _number(self, name: str, **limits: float) -> None:
         self._set(name, checks.number(name, getattr(self, name), **limits))
@@ -87,18 +83,20 @@ class Options:
     def __delattr__(self, name: str) -> None:
         self.__setattr__(name, None)
 
-    def as_dict(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in self.defaults}
+    def as_dict(self) -> dict[str, Any]:
+        """Return the options by name, as a new dict."""
+        return dict(vars(self))
 
-    def replaced(self, **given: object) -> "Options":
-        return type(self)(**(self.as_dict() | given))
+    def replaced(self, **changes: object) -> Self:
+        """Return options with some values replaced, checked."""
+        raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.as_dict() == other.as_dict()
+        return type(self) is type(other) and vars(self) == vars(other)
 
     def __hash__(self) -> int:
-        return hash((type(self), *self.as_dict().items()))
+        return hash((type(self), *vars(self).items()))
 
     def __repr__(self) -> str:
-        options = ", ".join(f"{name}={value!r}" for name, value in self.as_dict().items())
+        options = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({options})"

@@ -1,185 +1,221 @@
-"""The update rules as values: checked options, and what goes with them.
+"""An update rule with its options, checked: a value.
 
-A rule knows no arrays and does no arithmetic. It says which compiled kernel it takes and which
-states a parameter needs, and hands over its options in the order in which
-cpp/kernels/rules.hpp reads them.
+What belongs to a rule stands in its functor (cpp/kernels/rules.hpp): name, states, options and
+which values these may have. `_core.rules()` offers it; here is only what holds for every rule.
 """
 
-from collections.abc import Iterable, Mapping
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from fastoptim import _core, checks
 from fastoptim.options import Options
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, NoReturn, Self
+
+# The options of every rule and which values they may have, in the words of OptionKind.
+SHARED = {"weight_decay": "nonnegative", "decoupled": "flag", "maximize": "flag"}
+
+# Options that stand for two of a functor's.
+PAIRS = {"betas": ("beta1", "beta2")}
+
+NAN = float("nan")
+
+
+class Variant:
+    """The facts of one compiled variant: _core.RuleFacts, each read once."""
+
+    __slots__ = ("full_name", "nonnegative_states", "options", "sources", "states")
+
+    def __init__(self, facts: _core.RuleFacts) -> None:
+        self.full_name = "_".join([facts.name, *facts.selected_by])  # as _core.Step takes it
+        self.states = facts.states
+        self.nonnegative_states = facts.nonnegative_states
+        self.options = facts.options  # (name, kind) of each
+        places = {name: (pair, place) for pair, names in PAIRS.items()
+                  for place, name in enumerate(names)}
+        # The option that each of them comes from, and where it stands in that if it is a pair.
+        self.sources = tuple(places.get(name, (name, None)) for name, _ in facts.options)
+
+    def warm_up(self) -> _core.Rule:
+        """Return the variant for _core.Step, with options that never overflow or divide by zero."""
+        values = tuple(0.0 if kind == "flag" else 0.5 for _, kind in self.options)
+        return _core.Rule(kernel=self.full_name, weight_decay=0.0, decoupled=False, maximize=False,
+                          options=values)
+
+
+class RuleFamily:
+    """The compiled variants of one rule, and the options that they take together."""
+
+    def __init__(self) -> None:
+        self.variants: dict[frozenset[str], Variant] = {}  # by the options that select them
+        self.selecting: set[str] = set()
+        self.kinds: dict[str, str] = dict(SHARED)  # option -> which values it may have
+        self.states: dict[str, None] = {}  # of all variants: an ordered set
+
+    def add(self, facts: _core.RuleFacts) -> None:
+        self.variants[frozenset(facts.selected_by)] = Variant(facts)
+        self.selecting |= set(facts.selected_by)
+        kinds = dict.fromkeys(facts.selected_by, "flag") | dict(facts.options)
+        for pair, names in PAIRS.items():
+            if kinds.keys() >= set(names):
+                kinds = {pair: "pair"} | {k: v for k, v in kinds.items() if k not in names}
+        self.kinds |= kinds
+        self.states |= dict.fromkeys(facts.states)
+
+    def variant(self, options: Mapping[str, object]) -> Variant:
+        """Return the variant that these options select."""
+        selected = [name for name in self.selecting if options.get(name)]
+        return self.variants[frozenset(selected)]
+
+
+def _families() -> dict[str, RuleFamily]:
+    families: dict[str, RuleFamily] = {}
+    for facts in _core.rules():
+        families.setdefault(facts.name, RuleFamily()).add(facts)
+    return families
+
+
+FAMILIES = _families()
+
 
 class Rule(Options):
-    """What all rules have: weight decay, coupled (L2) or decoupled, and the direction."""
+    """A compiled rule with values for all of its options.
+
+    Parameters
+    ----------
+    name : str
+        What a state_dict calls the rule.
+    kernel : str
+        What the functor calls it, which differs where one functor serves two optimizers.
+    options : mapping
+        Each option of the rule, in the order in which they are shown.
+    whose : str, optional
+        What the message about an unknown option calls the one who takes them; `name` by default.
+    others : iterable of str, optional
+        Further options that this one takes, for the same message.
+
+    Raises
+    ------
+    TypeError
+        An option is unknown, or its value is of another kind.
+    ValueError
+        A value is out of range, or two options do not go together.
+    """
+
+    __slots__ = ("kernel", "name", "variant")
 
     name: str
-    lr: float  # the default
-    defaults = {"weight_decay": 0.0, "decoupled": False, "maximize": False}
+    kernel: str
+    variant: Variant
+    weight_decay: float
+    decoupled: bool
+    maximize: bool
 
-    def _check(self) -> None:
-        self._number("weight_decay")
-        self._flags("decoupled", "maximize")
-
-    @property
-    def kernel(self) -> str:
-        """The compiled kernel's name."""
-        return self.name
+    def __init__(self, name: str, kernel: str, options: Mapping[str, Any],
+                 whose: str | None = None, others: Iterable[str] = ()) -> None:
+        family = FAMILIES[kernel]
+        own = {option: options[option] for option in SHARED}
+        own.update(options)
+        if not own.keys() <= family.kinds.keys():
+            _refuse_unknown(own, family, whose or name, others)
+        values = vars(self)
+        values.update(own)  # in their order, and then in that of the checks
+        for option, kind in family.kinds.items():
+            if option in own:
+                values[option] = CHECKS[kind](option, own[option])
+        _check_together(values)
+        keep = object.__setattr__
+        keep(self, "name", name)
+        keep(self, "kernel", kernel)
+        keep(self, "variant", family.variant(values))
 
     @property
     def states(self) -> tuple[str, ...]:
-        """The names of the arrays that go with each parameter."""
-        return ()
+        """The names of the arrays that go with each parameter, in the kernel's order."""
+        return self.variant.states
 
     @property
-    def squares(self) -> tuple[str, ...]:
-        """Those of the states that are never negative."""
-        return ()
+    def nonnegative_states(self) -> tuple[str, ...]:
+        """Those of the states that are never negative: averages of squares, or the like."""
+        return self.variant.nonnegative_states
 
     @property
-    def own_options(self) -> tuple[float, ...]:
-        """What the kernel's coefficients are made of, beside what all rules have."""
-        return ()
+    def kernel_options(self) -> tuple[float, ...]:
+        """The values of the functor's options, in its order; NaN stands for None."""
+        options = vars(self)
+        values = [options[option] if place is None else options[option][place]
+                  for option, place in self.variant.sources]
+        return tuple([NAN if value is None else value for value in values])
 
     def to_core(self) -> _core.Rule:
-        """The rule as the core takes it."""
-        return _core.Rule(kernel=self.kernel, weight_decay=self.weight_decay,
+        """Return the rule as _core.Step takes it."""
+        return _core.Rule(kernel=self.variant.full_name, weight_decay=self.weight_decay,
                           decoupled=self.decoupled, maximize=self.maximize,
-                          options=self.own_options)
+                          options=self.kernel_options)
+
+    def is_variant_of(self, other: Rule) -> bool:
+        """Return whether both take the same kernel, and so the same states."""
+        return self.variant is other.variant
+
+    def replaced(self, **changes: object) -> Self:
+        return type(self)(self.name, self.kernel, self.as_dict() | changes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.kernel, self.as_dict())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rule) and self.name == other.name and super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash((self.name, super().__hash__()))
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace(type(self).__name__, self.name, 1)
 
 
-class SGDRule(Rule):
-    name = "sgd"
-    lr = 1e-2
-
-
-class MomentumRule(Rule):
-    name = "momentum"
-    lr = 1e-2
-    defaults = Rule.defaults | {
-        "beta": 0.9,
-        "dampening": None,
-        "dampen_first": True,
-        "nesterov": False,
-        "bias_correction": False,
-    }
-
-    def _check(self) -> None:
-        super()._check()
-        self._number("beta", below=1)
-        if self.dampening is not None:
-            self._number("dampening", below=1)
-        self._flags("dampen_first", "nesterov", "bias_correction")
-        if self.dampening is not None and self.bias_correction:
-            raise ValueError(
-                "bias_correction must be False with dampening, since v is then no average of the "
-                "gradients, got True"
-            )
-
-    @property
-    def kernel(self) -> str:
-        return "momentum" + "_nesterov" * self.nesterov
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        return ("v",)
-
-    @property
-    def own_options(self) -> tuple[float, ...]:
-        dampening = float("nan") if self.dampening is None else self.dampening
-        return (self.beta, dampening, self.dampen_first, self.bias_correction)
-
-
-class RMSPropRule(Rule):
-    name = "rmsprop"
-    lr = 1e-3
-    defaults = Rule.defaults | {
-        "beta": 0.9,
-        "eps": 1e-8,
-        "centered": False,
-        "momentum": 0.0,
-        "bias_correction": False,
-        "eps_inside_sqrt": False,
-    }
-
-    def _check(self) -> None:
-        super()._check()
-        self._number("beta", below=1)
-        self._number("eps")
-        self._number("momentum", below=1)
-        self._flags("centered", "bias_correction", "eps_inside_sqrt")
-
-    @property
-    def kernel(self) -> str:
-        return "rmsprop" + "_centered" * self.centered + "_momentum" * (self.momentum > 0)
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        return ("s",) + ("mean",) * self.centered + ("velocity",) * (self.momentum > 0)
-
-    @property
-    def squares(self) -> tuple[str, ...]:
-        return ("s",)
-
-    @property
-    def own_options(self) -> tuple[float, ...]:
-        return (self.beta, self.eps, self.momentum, self.bias_correction, self.eps_inside_sqrt)
-
-
-class AdamRule(Rule):
-    name = "adam"
-    lr = 1e-3
-    defaults = Rule.defaults | {"betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False}
-
-    def _check(self) -> None:
-        super()._check()
-        if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
-            hint = ": both are given, betas=(0.9, 0.999)" * isinstance(self.betas, float)
-            raise TypeError("betas must be two numbers (beta1, beta2), got "
-                            f"{self.betas!r}{hint}")
-        beta1, beta2 = self.betas
-        self._set(
-            "betas",
-            (checks.number("beta1", beta1, below=1), checks.number("beta2", beta2, below=1)),
+def _check_together(options: Mapping[str, Any]) -> None:
+    """Raise ValueError for options that are right one by one but not together."""
+    if options.get("dampening") is not None and options.get("bias_correction"):
+        raise ValueError(
+            "bias_correction must be False with dampening, since v is then no average of the "
+            "gradients, got True"
         )
-        self._number("eps")
-        self._flags("amsgrad")
-
-    @property
-    def kernel(self) -> str:
-        return "adam_amsgrad" if self.amsgrad else "adam"
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        return ("m", "v") + ("v_max",) * self.amsgrad
-
-    @property
-    def squares(self) -> tuple[str, ...]:
-        return ("v", "v_max")
-
-    @property
-    def own_options(self) -> tuple[float, ...]:
-        return (*self.betas, self.eps)
 
 
-class AdamWRule(AdamRule):
-    name = "adamw"
-    defaults = AdamRule.defaults | {"weight_decay": 1e-2, "decoupled": True}
+def _refuse_unknown(options: Iterable[str], family: RuleFamily, whose: str,
+                    others: Iterable[str]) -> NoReturn:
+    known = ["lr", *(option for option in options if option in family.kinds), *others]
+    unknown = next(option for option in options if option not in family.kinds)
+    hint = checks.suggestion(unknown, known)
+    if family is FAMILIES["sgd"] and unknown in ("momentum", "nesterov", "dampening"):
+        hint = "; Momentum has it" + ", as beta" * (unknown == "momentum")
+    raise TypeError(f"{whose} takes the options {', '.join(known)}, got {unknown!r}{hint}")
 
 
-def make_rule(kind: type[Rule], options: Mapping[str, object], whose: str | None = None,
-              others: Iterable[str] = ()) -> Rule:
-    """The rule with these options; TypeError names those that there are.
+def _fraction(name: str, value: object) -> float:
+    return checks.number(name, value, below=1)
 
-    whose: who takes them, for that message, and `others` beside them, not in `options`.
-    """
-    for name in options:
-        if name not in kind.defaults:
-            known = ["lr", *kind.defaults, *others]
-            hint = checks.suggestion(name, known)
-            if kind is SGDRule and name in ("momentum", "nesterov", "dampening"):
-                hint = "; Momentum has it" + ", as beta" * (name == "momentum")
-            raise TypeError(f"{whose or kind.name} takes the options {', '.join(known)}, "
-                            f"got {name!r}{hint}")
-    return kind(**options)
+
+def _optional_fraction(name: str, value: object) -> float | None:
+    return None if value is None else checks.number(name, value, below=1)
+
+
+def _pair(name: str, values: object) -> tuple[float, float]:
+    first, second = PAIRS[name]
+    if not isinstance(values, (tuple, list)) or len(values) != 2:
+        hint = ": both are given, betas=(0.9, 0.999)" * isinstance(values, float)
+        raise TypeError(f"{name} must be two numbers ({first}, {second}), got {values!r}{hint}")
+    return _fraction(first, values[0]), _fraction(second, values[1])
+
+
+# By the words of OptionKind: returns the value as the rule keeps it.
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "flag": checks.flag,
+    "fraction": _fraction,
+    "nonnegative": checks.number,
+    "optional_fraction": _optional_fraction,
+    "pair": _pair,
+}

@@ -1,12 +1,22 @@
 """How states are stored, and how what is stored in fewer bytes is rounded."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastoptim import _core, checks
 from fastoptim.options import Options
-from fastoptim.rules import Rule
+
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    from fastoptim.rules import Rule
+
+    AnyArray: TypeAlias = np.ndarray[Any, Any]
+    NewArray: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
 __all__ = ["StorageOptions", "dequantize"]
 
@@ -16,9 +26,9 @@ Q8_BLOCK = 128
 
 
 class StorageOptions(Options):
-    """The options of an optimizer that are not its rule's."""
+    """The options of an optimizer that are not its rule's: how elements are stored and rounded."""
 
-    defaults = {
+    defaults: dict[str, object] = {
         "state_dtype": None,
         "seed": 0,
         "rounding": "stochastic",
@@ -26,7 +36,18 @@ class StorageOptions(Options):
         "uint16_is_bfloat16": False,
     }
 
-    def _check(self) -> None:
+    state_dtype: str | None
+    seed: int
+    rounding: str
+    master: bool
+    uint16_is_bfloat16: bool
+
+    def __init__(self, **given: object) -> None:
+        if not given.keys() <= self.defaults.keys():
+            name = next(name for name in given if name not in self.defaults)
+            raise TypeError(f"StorageOptions takes the options {', '.join(self.defaults)}, "
+                            f"got {name!r}{checks.suggestion(name, self.defaults)}")
+        vars(self).update(self.defaults | given)
         if self.state_dtype is not None and self.state_dtype not in STATE_DTYPES:
             raise ValueError(f"state_dtype must be None or one of {', '.join(STATE_DTYPES)}, "
                              f"got {self.state_dtype!r}")
@@ -38,14 +59,23 @@ class StorageOptions(Options):
                              f"got {self.rounding!r}")
         self._flags("master", "uint16_is_bfloat16")
 
+    def replaced(self, **changes: object) -> StorageOptions:
+        return StorageOptions(**(self.as_dict() | changes))
+
     @property
     def stochastic(self) -> bool:
+        """Whether rounding is stochastic."""
         return self.rounding == "stochastic"
 
-    def resumed(self, saved: object) -> "StorageOptions":
-        """These options with the seed and the rounding of those saved by `as_dict`.
+    def with_saved(self, saved: object) -> StorageOptions:
+        """Return these options with the seed and the rounding of those saved by `as_dict`.
 
-        Raises TypeError or ValueError if states saved under those cannot be taken over.
+        Raises
+        ------
+        TypeError
+            A saved option is of another kind.
+        ValueError
+            States that were saved under those options cannot be loaded under these.
         """
         if not isinstance(saved, Mapping) or set(saved) != set(self.defaults):
             raise ValueError(f"storage must hold {list(self.defaults)}, got {saved!r}")
@@ -57,38 +87,38 @@ class StorageOptions(Options):
         return self.replaced(seed=saved.seed, rounding=saved.rounding)
 
     def changed(self) -> list[str]:
-        """Options that are not the default, as text."""
+        """Return the options that are not the default, as text."""
         return [f"{name}={value!r}" for name, value in self.as_dict().items()
                 if value != self.defaults[name]]
 
 
 class States:
-    """What goes with one parameter."""
+    """The states of one parameter, and its float32 master if it has one."""
 
-    def __init__(self, arrays: dict[str, np.ndarray], scales: dict[str, np.ndarray],
-                 master: np.ndarray | None) -> None:
+    def __init__(self, arrays: dict[str, AnyArray], scales: dict[str, AnyArray],
+                 master: AnyArray | None) -> None:
         self.arrays = arrays  # by name
         self.scales = scales  # of q8, by the state's name
         self.master = master
 
-    @property
-    def shown(self) -> dict[str, np.ndarray]:
-        """As Optimizer.state shows them."""
-        shown = {}
+    def as_dict(self) -> dict[str, AnyArray]:
+        """Return the arrays by the names that Optimizer.state shows."""
+        arrays = {}
         for name, x in self.arrays.items():
-            shown[name] = x
+            arrays[name] = x
             if name in self.scales:
-                shown[f"{name}_scales"] = self.scales[name]
+                arrays[f"{name}_scales"] = self.scales[name]
         if self.master is not None:
-            shown["master"] = self.master
-        return shown
+            arrays["master"] = self.master
+        return arrays
 
 
-def make_states(options: StorageOptions, rule: Rule, p: np.ndarray, stored: str,
+def make_states(options: StorageOptions, rule: Rule, p: AnyArray, stored: str,
                 label: str) -> States:
-    """Memory for the states of a parameter whose elements are stored as `stored`.
+    """Allocate the states of parameter p, whose elements are stored as `stored`.
 
-    Not zeroed, but for the scales; the master holds the parameter.
+    Only the scales are zeroed here: _core.Step.zero_states does the rest, in the threads that will
+    step them (first touch). The master holds the parameter.
     """
     state_dtype = options.state_dtype
     if stored == "float64":
@@ -96,18 +126,19 @@ def make_states(options: StorageOptions, rule: Rule, p: np.ndarray, stored: str,
             raise ValueError(f"state_dtype must be None for {label} of float64, whose states are "
                              f"float64 too, got {state_dtype!r}")
         state_dtype = "float64"
-    squares = [name for name in rule.states if name in rule.squares]
+    squares = rule.nonnegative_states
     if state_dtype == "float16" and squares:
         raise ValueError(
             f"state_dtype must be None, 'float32', 'bfloat16' or 'q8' for {rule.name}, whose state "
             f"{squares[0]!r} holds squares, got 'float16', in which the square of a gradient below "
             "2e-4 is 0: 'bfloat16' takes no more bytes"
         )
-    # By default in what the rule computes in: no accuracy is given up unless that is asked for.
+    # The default is the type that the rule computes in, so that no accuracy is lost unasked.
     state_dtype = state_dtype or "float32"
-    arrays, scales = {}, {}
+    arrays: dict[str, AnyArray] = {}
+    scales: dict[str, AnyArray] = {}
     for slot, name in enumerate(rule.states):
-        dtype = _numpy_dtype(state_dtype, name in rule.squares, options.uint16_is_bfloat16)
+        dtype = _numpy_dtype(state_dtype, name in squares, options.uint16_is_bfloat16)
         arrays[name] = _core.empty_state(p, dtype, slot)
         if state_dtype == "q8":
             scales[name] = np.zeros(-(-p.size // Q8_BLOCK), np.uint8)
@@ -118,9 +149,9 @@ def make_states(options: StorageOptions, rule: Rule, p: np.ndarray, stored: str,
     return States(arrays, scales, master)
 
 
-def _numpy_dtype(name: str, is_square: bool, uint16_is_bfloat16: bool) -> np.dtype:
+def _numpy_dtype(name: str, nonnegative: bool, uint16_is_bfloat16: bool) -> np.dtype[Any]:
     if name == "q8":
-        return np.dtype(np.uint8 if is_square else np.int8)
+        return np.dtype(np.uint8 if nonnegative else np.int8)
     if name != "bfloat16":
         return np.dtype(name)
     if uint16_is_bfloat16:
@@ -130,16 +161,17 @@ def _numpy_dtype(name: str, is_square: bool, uint16_is_bfloat16: bool) -> np.dty
     except ImportError as error:
         raise ImportError("state_dtype='bfloat16' needs ml_dtypes (pip install ml_dtypes), or "
                           "uint16_is_bfloat16=True for arrays of patterns") from error
-    return np.dtype(bfloat16)
+    dtype: np.dtype[Any] = np.dtype(bfloat16)
+    return dtype
 
 
-def patterns(x: np.ndarray) -> np.ndarray:
-    """bfloat16 as uint16, which NumPy copies without ml_dtypes; others as they are."""
+def bfloat16_bits(x: AnyArray) -> AnyArray:
+    """Return a view of bfloat16 as uint16, which NumPy copies without ml_dtypes; else x."""
     return x.view(np.uint16) if x.dtype.name == "bfloat16" else x
 
 
-def check_blocks(x: np.ndarray, source: np.ndarray, label: str) -> None:
-    """ValueError unless a source for q8 codes has its blocks where x has them."""
+def check_blocks(x: AnyArray, source: AnyArray, label: str) -> None:
+    """Raise ValueError if x holds q8 codes and the blocks of `source` are other elements."""
     if x.dtype not in (np.int8, np.uint8) or x.shape != source.shape or x.size == 0:
         return
     steps, expected = ([step for step, length in zip(strides, x.shape) if length > 1]
@@ -149,25 +181,46 @@ def check_blocks(x: np.ndarray, source: np.ndarray, label: str) -> None:
                          f"memory share a scale, got {source.strides}")
 
 
-def dequantize(codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """The values of a state in q8, as `Optimizer.state` shows it: a new float32 array.
+def dequantize(codes: AnyArray, scales: AnyArray) -> NewArray:
+    r"""Decode a q8 state.
 
-        |x| = (float32 with the pattern of 1.0, plus |code| * 2**20, minus 1) * scale
+    .. math:: |x| = (f(|c|) - 1) \cdot 2^{e}
 
-    Args:
-        codes: int8 for states of either sign, uint8 for squares.
-        scales: uint8, one for each 128 codes in the order in which they lie in memory.
+    where :math:`f(|c|)` is the float32 whose bits, as an integer, are those of
+    1.0 plus :math:`2^{20} |c|` for code :math:`c`, and
+    :math:`e = \max(s - k, 1) - 127` for the scale :math:`s` of its block, with
+    :math:`k = 15` for int8 codes and 31 for uint8.
 
-    Raises:
-        TypeError, ValueError: other dtypes, or another number of scales.
+    Parameters
+    ----------
+    codes : ndarray of int8 or uint8
+        int8 for states of either sign, uint8 for states that are never
+        negative. Any shape, without gaps in memory.
+    scales : ndarray of uint8, shape (ceil(codes.size / 128),)
+        One for each block of 128 codes, in the order in which they lie in
+        memory.
 
-    Example:
-        >>> import numpy as np, fastoptim as fo
-        >>> p = np.zeros(3, np.float32)
-        >>> opt = fo.Momentum(p, state_dtype="q8", beta=0.5)
-        >>> opt.step(np.array([2.0, -1.0, 0.0], np.float32))
-        >>> fo.storage.dequantize(opt.state[0]["v"], opt.state[0]["v_scales"]).round(1)
-        array([ 1. , -0.5,  0. ], dtype=float32)
+    Returns
+    -------
+    ndarray of float32, shape codes.shape
+        The values: a new array, laid out in memory as the codes are.
+
+    Raises
+    ------
+    TypeError
+        The codes are neither int8 nor uint8.
+    ValueError
+        The scales are not uint8, or not one for each block.
+
+    Examples
+    --------
+    >>> import numpy as np, fastoptim as fo
+    >>> p = np.zeros(3, np.float32)
+    >>> opt = fo.Momentum(p, state_dtype="q8", beta=0.5)
+    >>> opt.step(np.array([2.0, -1.0, 0.0], np.float32))
+    >>> v, scales = opt.state[0]["v"], opt.state[0]["v_scales"]
+    >>> fo.storage.dequantize(v, scales).round(1)
+    array([ 1. , -0.5,  0. ], dtype=float32)
     """
     codes, scales = np.asarray(codes), np.asarray(scales)
     if codes.dtype not in (np.int8, np.uint8):
@@ -180,7 +233,7 @@ def dequantize(codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
     top, infinite, nan = (15, 127, -128) if signed else (31, 254, 255)
     flat = codes.ravel(order="K").astype(np.int32)
     magnitude = np.abs(flat)
-    with np.errstate(over="ignore"):  # the very largest of the law are beyond float32
+    with np.errstate(over="ignore"):  # the largest codes with the largest scale overflow
         x = ((magnitude << 20) + 0x3F800000).view(np.float32) - np.float32(1)
         exponents = np.maximum(scales.astype(np.int32) - top, 1)
         x *= np.repeat((exponents << 23).view(np.float32), Q8_BLOCK)[:x.size]

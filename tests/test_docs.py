@@ -37,7 +37,7 @@ def test_every_public_name_has_a_docstring_and_most_an_example():
 
 def lines_in_help(thing):
     """The block that its docstring introduces with the words "In NumPy, to the byte"."""
-    pattern = r"In NumPy, to the byte[^:]*:\n\n((?: {4}.*\n)+)"
+    pattern = r"In NumPy, to the byte[^:]*::?\n\n((?: {4}.*\n)+)"
     block = re.search(pattern, inspect.getdoc(thing))
     return "\n".join(line.strip() for line in block[1].splitlines())
 

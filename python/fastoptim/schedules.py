@@ -297,7 +297,7 @@ class piecewise(ScheduleBase):
         return self.table[max(start for start in self.table if start <= epoch)]
 
 
-def to_value(schedule: Callable[[int], float]) -> dict[str, object]:
+def to_value(schedule: Callable[..., object]) -> dict[str, object]:
     """Return a schedule as plain values, which JSON keeps.
 
     Parameters

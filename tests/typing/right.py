@@ -86,8 +86,8 @@ def rates() -> None:
 
 
 def steps() -> None:
-    params = {"w": X, "b": Y}
-    grads = {"w": X + 1, "b": Y + 1}
+    params = {"W": np.zeros((4, 3)), "b": np.zeros(3)}
+    grads = {name: np.ones_like(p) for name, p in params.items()}
     opt = fo.Adam(params, grads, lr=fo.schedules.inverse_sqrt(0.1), betas=(0.9, 0.99), eps=1e-6,
                   weight_decay=0.1, amsgrad=True, state_dtype="bfloat16", rounding="nearest")
     opt.step()

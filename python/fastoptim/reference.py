@@ -135,8 +135,18 @@ def momentum(p: Array, g: Array, s: States, t: int, *, lr: float = 1e-2, beta: f
         Its states, name -> array; empty before the first step. Updated.
     t : int
         The count of this step, from 1.
-    lr, beta, dampening, dampen_first, nesterov, bias_correction
-        The options of `fastoptim.Momentum`.
+    lr : float, default 0.01
+        The learning rate.
+    beta : float, default 0.9
+        Weight of the past, in [0, 1).
+    dampening : float or None, default None
+        The gradient's weight is ``1 - dampening``; None stands for `beta`.
+    dampen_first : bool, default True
+        False gives the gradient of the first step the weight 1.
+    nesterov : bool, default False
+        Step along ``beta*v + weight*g``.
+    bias_correction : bool, default False
+        Divide v by the sum of its weights.
     **shared
         The options of `prepare`.
 
@@ -180,8 +190,20 @@ def rmsprop(p: Array, g: Array, s: States, t: int, *, lr: float = 1e-3, beta: fl
         Its states, name -> array; empty before the first step. Updated.
     t : int
         The count of this step, from 1.
-    lr, beta, eps, centered, momentum, bias_correction, eps_inside_sqrt
-        The options of `fastoptim.RMSProp`.
+    lr : float, default 0.001
+        The learning rate.
+    beta : float, default 0.9
+        Weight of the past, in [0, 1).
+    eps : float, default 1e-8
+        Keeps the divisor from zero.
+    centered : bool, default False
+        Subtract the square of the mean gradient under the root.
+    momentum : float, default 0.0
+        Weight of the past in ``s["velocity"]``; 0 for none.
+    bias_correction : bool, default False
+        Divide the averages by the sum of their weights.
+    eps_inside_sqrt : bool, default False
+        Add `eps` under the root.
     **shared
         The options of `prepare`.
 
@@ -230,8 +252,14 @@ def adam(p: Array, g: Array, s: States, t: int, *, lr: float = 1e-3,
         Its states, name -> array; empty before the first step. Updated.
     t : int
         The count of this step, from 1.
-    lr, betas, eps, amsgrad
-        The options of `fastoptim.Adam`.
+    lr : float, default 0.001
+        The learning rate.
+    betas : tuple of float, default (0.9, 0.999)
+        Weights of the past in m and v, each in [0, 1).
+    eps : float, default 1e-8
+        Keeps the divisor from zero.
+    amsgrad : bool, default False
+        Keep the maximum of v in ``s["v_max"]``.
     **shared
         The options of `prepare`.
 

@@ -1,8 +1,13 @@
 """Checks of options: each states the rule and the value that broke it."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Iterable
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_STEPS = 2**53  # what a float64 can count up to, one by one
 
@@ -29,54 +34,56 @@ ALIASES = {
 
 
 def suggestion(name: object, names: Iterable[object]) -> str:
-    """"; did you mean 'lr'?", if some of the names are like one that is not among them, or ""."""
-    names = [known for known in names if isinstance(known, str)]
-    if not isinstance(name, str) or not names:
+    """Return "; did you mean 'lr'?" if some of the names are like `name`, else ""."""
+    strings = [known for known in names if isinstance(known, str)]
+    if not isinstance(name, str) or not strings:
         return ""
-    found = [known for known in ALIASES.get(name.lower(), ()) if known in names]
-    found = found or [known for known in names if known.lower() == name.lower()]
+    found = [known for known in ALIASES.get(name.lower(), ()) if known in strings]
+    found = found or [known for known in strings if known.lower() == name.lower()]
     if not found:
         from difflib import get_close_matches  # here, since the import would take a millisecond
 
-        found = get_close_matches(name, names, n=1, cutoff=0.7)
+        found = get_close_matches(name, strings, n=1, cutoff=0.7)
     return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
-def _unwrapped(value: object) -> object:
-    """The scalar in an array without axes, such as jax.numpy and np.where return; else `value`."""
+def _unwrapped(value: Any) -> Any:
+    """Return the scalar in an array without axes, as jax.numpy gives them; else `value`."""
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
-def number(name: str, value: object, *, low: float = 0.0, below: float = math.inf) -> float:
-    """`value` as a float in [low, below); TypeError or ValueError otherwise."""
+def number(name: str, value: Any, *, low: float = 0.0, below: float = math.inf) -> float:
+    """Return `value` as a float in [low, below); TypeError or ValueError otherwise."""
     given = value
-    if type(value) is not float:  # the shortest way: to ask whether it is Real takes 0.2 us
+    if type(value) is not float:  # the common case: isinstance(value, Real) takes 0.2 us
         value = _unwrapped(value)
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name} must be a number, got {given!r}")
     try:
-        value = float(value)  # first: what is just below 1 may round to 1
+        value = float(value)  # before the comparison: what is just below 1 may round to 1
     except OverflowError:
         value = math.inf
-    if not low <= value < below:  # also refuses NaN
+    if not low <= value < below:  # refuses NaN, too
         rule = f"finite and >= {low:g}" if below == math.inf else f"in [{low:g}, {below:g})"
         raise ValueError(f"{name} must be {rule}, got {given!r}")
-    return value + 0.0  # -0.0 as 0.0, which the kernels take the sign of for granted
+    result: float = value + 0.0  # makes 0.0 of -0.0: the kernels rely on the sign
+    return result
 
 
-def integer(name: str, value: object, *, low: int | None = None, high: int | None = None) -> int:
-    """`value` as an int in [low, high]; TypeError or ValueError otherwise."""
+def integer(name: str, value: Any, *, low: int | None = None, high: int | None = None) -> int:
+    """Return `value` as an int in [low, high]; TypeError or ValueError otherwise."""
     given, value = value, _unwrapped(value)
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {given!r}")
-    if (low is not None and value < low) or (high is not None and value > high):
+    n = int(value)
+    if (low is not None and n < low) or (high is not None and n > high):
         rule = f">= {low}" if high is None else f"in [{low}, {_short(high)}]"
         raise ValueError(f"{name} must be {rule}, got {given!r}")
-    return int(value)
+    return n
 
 
 def _short(number: int) -> str:
-    """What has too many digits to be read, as a power of two."""
+    """Return the number as text; near a large power of two, as 2**k or 2**k - 1."""
     for less, suffix in ((0, ""), (1, " - 1")):
         if number >= 1 << 60 and (number + less).bit_count() == 1:
             return f"2**{(number + less).bit_length() - 1}{suffix}"
@@ -84,7 +91,7 @@ def _short(number: int) -> str:
 
 
 def flag(name: str, value: object) -> bool:
-    """`value` if it is a bool; TypeError otherwise."""
+    """Return `value` if it is a bool; TypeError otherwise."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return value

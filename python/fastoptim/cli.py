@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import fastoptim as fo
 from fastoptim import checks
@@ -121,7 +122,7 @@ def _folder(text: str) -> Path:
 class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong: the usage, which it would print first, is for --help."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         self.exit(MISUSED, f"{self.prog}: {message} ({self.prog} --help)\n")
 
 

@@ -1,14 +1,16 @@
 """The definition of right: one plain NumPy function a rule, one operation after another.
 
-The compiled kernels equal these functions byte for byte. They are for reading and for checking:
-each makes new arrays, and is many times slower.
+The compiled kernels equal these functions byte for byte. They are for reading
+and for checking: each makes new arrays, and is many times slower.
 
-A rule takes a parameter `p`, its gradient `g` (arrays of one dtype), its states `s` (a dict, empty
-before the first step, which the step updates) and the count `t` of this step, from 1; it returns
-the new parameter. Options are Python numbers. What is computed from them alone is computed in
-float64, and rounded once to the array's dtype where it meets an array, as NumPy does with Python
-floats (not with its own float64, which would make float64 of all: hence math.sqrt). Every
-operation on arrays is in their dtype and rounds once, in the order in which it is written.
+A rule takes a parameter `p`, its gradient `g` (arrays of one dtype), its states
+`s` (a dict, empty before the first step, which the step updates) and the count
+`t` of this step, from 1; it returns the new parameter. Options are Python
+numbers. Coefficients of options alone are computed in float64, and rounded once
+to the array's dtype where they meet an array, as NumPy does with Python floats
+(not with its own float64, which would promote the array: hence math.sqrt).
+Every operation on arrays is in their dtype and rounds once, in the order in
+which it is written.
 
 >>> import numpy as np, fastoptim as fo
 >>> p, s = np.array([1.0, 2.0], np.float32), {}
@@ -22,15 +24,62 @@ operation on arrays is in their dtype and rounds once, in the order in which it 
 True
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing import TypeAlias, TypedDict, Unpack
+
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[Any]
+    States: TypeAlias = dict[str, Array]
+
+    class Shared(TypedDict, total=False):
+        """The options of all rules, those of `prepare`."""
+
+        weight_decay: float
+        decoupled: bool
+        maximize: bool
+
+    class AdamWOptions(TypedDict, total=False):
+        """The options of `adam` that `adamw` hands on."""
+
+        lr: float
+        betas: tuple[float, float]
+        eps: float
+        amsgrad: bool
+        maximize: bool
 
 __all__ = ["adam", "adamw", "ewma", "momentum", "prepare", "rmsprop", "sgd"]
 
 
-def prepare(p, g, lr, *, weight_decay=0.0, decoupled=False, maximize=False):
-    """p and g after what every rule does first: the direction, then weight decay of either kind."""
+def prepare(p: Array, g: Array, lr: float, *, weight_decay: float = 0.0, decoupled: bool = False,
+            maximize: bool = False) -> tuple[Array, Array]:
+    """Do what every rule does first: the direction, then weight decay.
+
+    Parameters
+    ----------
+    p, g : array
+        The parameter and its gradient.
+    lr : float
+        The learning rate.
+    weight_decay : float, default 0.0
+        ``weight_decay*p`` is added to g.
+    decoupled : bool, default False
+        p is multiplied by ``1 - lr*weight_decay`` instead.
+    maximize : bool, default False
+        g is negated first.
+
+    Returns
+    -------
+    tuple of arrays
+        The new p and g.
+    """
     if maximize:
         g = -g
     if weight_decay and not decoupled:
@@ -40,17 +89,74 @@ def prepare(p, g, lr, *, weight_decay=0.0, decoupled=False, maximize=False):
     return p, g
 
 
-def sgd(p, g, s, t, *, lr=1e-2, **shared):
-    """Gradient descent. `shared` are the options of `prepare`."""
+def sgd(p: Array, g: Array, s: States, t: int, *, lr: float = 1e-2,
+        **shared: Unpack[Shared]) -> Array:
+    """A step of gradient descent.
+
+    Parameters
+    ----------
+    p : array
+        The parameter.
+    g : array
+        Its gradient, of the shape and dtype of `p`.
+    s : dict
+        Its states, name -> array; empty before the first step. Updated.
+    t : int
+        The count of this step, from 1.
+    lr : float, default 0.01
+        The learning rate.
+    **shared
+        The options of `prepare`.
+
+    Returns
+    -------
+    array
+        The new parameter.
+    """
     p, g = prepare(p, g, lr, **shared)
     return p - lr * g
 
 
-def momentum(p, g, s, t, *, lr=1e-2, beta=0.9, dampening=None, dampen_first=True,
-             nesterov=False, bias_correction=False, **shared):
-    """Momentum. `weight` is that of the gradient; t + 1 counts the look-ahead of nesterov."""
+def momentum(p: Array, g: Array, s: States, t: int, *, lr: float = 1e-2, beta: float = 0.9,
+             dampening: float | None = None, dampen_first: bool = True, nesterov: bool = False,
+             bias_correction: bool = False, **shared: Unpack[Shared]) -> Array:
+    """A step of Momentum.
+
+    In the code `weight` is that of the gradient in v, and ``t + 1`` counts the
+    look-ahead of Nesterov's variant.
+
+    Parameters
+    ----------
+    p : array
+        The parameter.
+    g : array
+        Its gradient, of the shape and dtype of `p`.
+    s : dict
+        Its states, name -> array; empty before the first step. Updated.
+    t : int
+        The count of this step, from 1.
+    lr : float, default 0.01
+        The learning rate.
+    beta : float, default 0.9
+        Weight of the past, in [0, 1).
+    dampening : float or None, default None
+        The gradient's weight is ``1 - dampening``; None stands for `beta`.
+    dampen_first : bool, default True
+        False gives the gradient of the first step the weight 1.
+    nesterov : bool, default False
+        Step along ``beta*v + weight*g``.
+    bias_correction : bool, default False
+        Divide v by the sum of its weights.
+    **shared
+        The options of `prepare`.
+
+    Returns
+    -------
+    array
+        The new parameter.
+    """
     p, g = prepare(p, g, lr, **shared)
-    v = s.get("v", 0.0)
+    v: Array | float = s.get("v", 0.0)
     weight = 1 - beta
     if dampening is not None:
         weight = 1 if t == 1 and not dampen_first else 1 - dampening
@@ -64,12 +170,47 @@ def momentum(p, g, s, t, *, lr=1e-2, beta=0.9, dampening=None, dampen_first=True
     return p - lr * v
 
 
-def rmsprop(p, g, s, t, *, lr=1e-3, beta=0.9, eps=1e-8, centered=False, momentum=0.0,
-            bias_correction=False, eps_inside_sqrt=False, **shared):
-    """RMSProp. `total` is the sum of the weights in an average: the bias correction divides by it.
+def rmsprop(p: Array, g: Array, s: States, t: int, *, lr: float = 1e-3, beta: float = 0.9,
+            eps: float = 1e-8, centered: bool = False, momentum: float = 0.0,
+            bias_correction: bool = False, eps_inside_sqrt: bool = False,
+            **shared: Unpack[Shared]) -> Array:
+    """A step of RMSProp.
 
-    Where something is added or taken off under the root, that is done after the correction;
-    else the root is corrected.
+    In the code `total` is the sum of the weights in an average; the bias
+    correction divides by it. If eps or a mean is added or subtracted under the
+    root, the square is corrected before; else the root is.
+
+    Parameters
+    ----------
+    p : array
+        The parameter.
+    g : array
+        Its gradient, of the shape and dtype of `p`.
+    s : dict
+        Its states, name -> array; empty before the first step. Updated.
+    t : int
+        The count of this step, from 1.
+    lr : float, default 0.001
+        The learning rate.
+    beta : float, default 0.9
+        Weight of the past, in [0, 1).
+    eps : float, default 1e-8
+        Keeps the divisor from zero.
+    centered : bool, default False
+        Subtract the square of the mean gradient under the root.
+    momentum : float, default 0.0
+        Weight of the past in ``s["velocity"]``; 0 for none.
+    bias_correction : bool, default False
+        Divide the averages by the sum of their weights.
+    eps_inside_sqrt : bool, default False
+        Add `eps` under the root.
+    **shared
+        The options of `prepare`.
+
+    Returns
+    -------
+    array
+        The new parameter.
     """
     p, g = prepare(p, g, lr, **shared)
     total = 1 - beta**t if bias_correction else 1.0
@@ -94,11 +235,43 @@ def rmsprop(p, g, s, t, *, lr=1e-3, beta=0.9, eps=1e-8, centered=False, momentum
     return p - lr * g / root
 
 
-def adam(p, g, s, t, *, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, amsgrad=False, **shared):
-    """Adam. With amsgrad, s["v_max"] stands in place of v in the last line."""
+def adam(p: Array, g: Array, s: States, t: int, *, lr: float = 1e-3,
+         betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, amsgrad: bool = False,
+         **shared: Unpack[Shared]) -> Array:
+    """A step of Adam.
+
+    With `amsgrad`, ``s["v_max"]`` replaces v in the last line.
+
+    Parameters
+    ----------
+    p : array
+        The parameter.
+    g : array
+        Its gradient, of the shape and dtype of `p`.
+    s : dict
+        Its states, name -> array; empty before the first step. Updated.
+    t : int
+        The count of this step, from 1.
+    lr : float, default 0.001
+        The learning rate.
+    betas : tuple of float, default (0.9, 0.999)
+        Weights of the past in m and v, each in [0, 1).
+    eps : float, default 1e-8
+        Keeps the divisor from zero.
+    amsgrad : bool, default False
+        Keep the maximum of v in ``s["v_max"]``.
+    **shared
+        The options of `prepare`.
+
+    Returns
+    -------
+    array
+        The new parameter.
+    """
     p, g = prepare(p, g, lr, **shared)
     beta1, beta2 = betas
-    m, v = s.get("m", 0.0), s.get("v", 0.0)
+    m: Array | float = s.get("m", 0.0)
+    v: Array | float = s.get("v", 0.0)
 
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
@@ -108,20 +281,60 @@ def adam(p, g, s, t, *, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, amsgrad=False, **
     return p - lr / (1 - beta1**t) * m / (np.sqrt(v) * (1 / math.sqrt(1 - beta2**t)) + eps)
 
 
-def adamw(p, g, s, t, *, weight_decay=1e-2, **options):
-    """Adam with decoupled weight decay."""
+def adamw(p: Array, g: Array, s: States, t: int, *, weight_decay: float = 1e-2,
+          **options: Unpack[AdamWOptions]) -> Array:
+    """A step of Adam with decoupled weight decay.
+
+    Parameters
+    ----------
+    p : array
+        The parameter.
+    g : array
+        Its gradient, of the shape and dtype of `p`.
+    s : dict
+        Its states, name -> array; empty before the first step. Updated.
+    t : int
+        The count of this step, from 1.
+    weight_decay : float, default 0.01
+        p is multiplied by ``1 - lr*weight_decay`` first.
+    **options
+        The other options of `adam`.
+
+    Returns
+    -------
+    array
+        The new parameter.
+    """
     return adam(p, g, s, t, weight_decay=weight_decay, decoupled=True, **options)
 
 
-def ewma(x, beta=0.9, *, bias_correction=True, axis=0):
-    """The moving average of `fastoptim.ewma`: v and w in float64, each output rounded once.
+def ewma(x: Array, beta: float = 0.9, *, bias_correction: bool = True, axis: int = 0) -> Array:
+    """The moving average of `fastoptim.ewma`.
 
-    w is the sum of the weights that v has given out so far, by the recursion that makes v; it is
-    1 - beta**t but for rounding, and equals v where x is 1.
+    v and w are in float64, and each output is rounded once. The sum of the
+    weights in v so far, w, comes from the same recursion as v; but for rounding
+    it is ``1 - beta**t``, and it equals v where x is 1.
+
+    Parameters
+    ----------
+    x : array
+        The series; time runs along `axis`.
+    beta : float, default 0.9
+        Weight of the past.
+    bias_correction : bool, default True
+        Divide by w.
+    axis : int, default 0
+        The axis of time.
+
+    Returns
+    -------
+    array
+        The averages, of the shape and dtype of `x`.
     """
     x = np.moveaxis(x, axis, 0)
     y = np.empty_like(x)
-    v, w = np.zeros(x.shape[1:]), 0.0
+    v: Array | float = np.zeros(x.shape[1:])
+    w = 0.0
     for t in range(len(x)):
         v = beta * v + (1 - beta) * x[t].astype(np.float64)
         w = beta * w + (1 - beta)

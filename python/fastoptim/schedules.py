@@ -1,102 +1,72 @@
 """Learning-rate schedules: pure, picklable callables from step to learning rate.
 
 Steps count from 0. With `steps_per_epoch`, a schedule changes once an epoch, and
-`epoch = step // steps_per_epoch`; without it, every step is an epoch of its own. They are
-classes named like functions, since that is how they are used: `inverse_time(1e-3, ...)(step)`;
-`at_epoch` takes the epoch itself. Both take an integer >= 0, or a NumPy array of such, for which
-they give a float64 array of the same shape and of the same bits as one by one.
-Any callable from an int to a real number can stand in for them.
+``epoch = step // steps_per_epoch``; without it, every step is an epoch of its
+own. They are classes named like functions, since that is how they are used:
+``inverse_time(1e-3, ...)(step)``; `at_epoch` takes the epoch itself. Both take
+an integer >= 0, or a NumPy array of such, for which they give a float64 array
+of the same shape and of the same bits as one by one. Any callable from an int
+to a real number can stand in for them.
 
 >>> import numpy as np
 >>> exponential(0.2, base=0.5)(np.arange(4))
 array([0.2  , 0.1  , 0.05 , 0.025])
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from inspect import signature
 from math import inf, sqrt
 from numbers import Integral
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from fastoptim import checks
 from fastoptim.options import ReadOnly
+from fastoptim.schedule_base import PerEpoch, ScheduleBase, immutable
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["constant", "exponential", "inverse_sqrt", "inverse_time", "piecewise", "staircase"]
 
 
-def __getattr__(name: str):
-    hint = "" if name.startswith("_") else checks.suggestion(name, __all__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+if not TYPE_CHECKING:  # a type checker would take every name for one that is there
 
-
-def _value(**options: bool):
-    """A dataclass whose fields stay as they are, and whose error says what to do instead."""
-    def refuse(self, name: str, *value: object) -> None:
-        kind = type(self).__name__
-        raise AttributeError(f"{name} must stay as it is, since a schedule is a value: make "
-                             f"another {kind}, and assign it, opt.lr = {kind}(...)")
-
-    def decorate(cls):
-        cls = dataclass(frozen=True, **options)(cls)
-        cls.__setattr__ = cls.__delattr__ = refuse
-        return cls
-
-    return decorate
+    def __getattr__(name: str) -> NoReturn:
+        hint = "" if name.startswith("_") else checks.suggestion(name, __all__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def _scaled_power(lr: float, base: float, exponent: int) -> float:
-    """lr * base**exponent, infinite where it is beyond float64, which a step then refuses."""
+    """Return lr * base**exponent, or inf where it overflows, which a step then refuses."""
     try:
         return lr * base**exponent
     except OverflowError:
         return inf if lr else 0.0
 
 
-class _Schedule:
-    """What all schedules share: steps and epochs, checked, one by one or in arrays."""
+@immutable()
+class constant(ScheduleBase):
+    r"""The same learning rate at every step.
 
-    steps_per_epoch = 1
+    .. math:: \alpha_e = \mathrm{lr}
 
-    def __call__(self, step):
-        return self._rates("step", step, self.steps_per_epoch)
+    Parameters
+    ----------
+    lr : float
+        The learning rate, at least 0.
 
-    def at_epoch(self, epoch):
-        """The learning rate of an epoch, counted from 0, or of each of an array of epochs."""
-        return self._rates("epoch", epoch, 1)
+    Raises
+    ------
+    TypeError
+        If `lr` is not a number.
+    ValueError
+        If `lr` is negative or not finite.
 
-    def _rates(self, name: str, count, per_epoch: int):
-        if type(count) is int and 0 <= count <= checks.MAX_STEPS:  # what an optimizer asks for
-            return self._rate(count // per_epoch)
-        if not isinstance(count, np.ndarray) or count.ndim == 0:
-            count = checks.integer(name, count, low=0, high=checks.MAX_STEPS)
-            return self._rate(count // per_epoch)
-        if count.dtype.kind not in "iu":
-            raise TypeError(f"{name} must be an integer, or an array of integers, got an array of "
-                            f"{count.dtype}")
-        if count.size:
-            for worst in (count.min(), count.max()):
-                checks.integer(name, int(worst), low=0, high=checks.MAX_STEPS)
-        # One by one, since NumPy's power may round otherwise than Python's; each epoch once.
-        epochs, places = np.unique(count // per_epoch, return_inverse=True)
-        rates = np.array([self._rate(epoch) for epoch in epochs.tolist()], np.float64)
-        return rates[places].reshape(count.shape)
-
-    def _rate(self, epoch: int) -> float:
-        raise NotImplementedError
-
-    def _number(self, name: str) -> None:
-        object.__setattr__(self, name, checks.number(name, getattr(self, name)))
-
-    def _count(self, name: str) -> None:
-        object.__setattr__(self, name, checks.integer(name, getattr(self, name), low=1))
-
-
-@_value()
-class constant(_Schedule):
-    """The same learning rate at every step: lr.
-
+    Examples
+    --------
+    >>> from fastoptim.schedules import constant
     >>> constant(0.1)(1000)
     0.1
     """
@@ -110,22 +80,31 @@ class constant(_Schedule):
         return self.lr
 
 
-@_value()
-class _PerEpoch(_Schedule):
-    """A rate for each epoch: what the schedules below share."""
+@immutable(kw_only=True)
+class inverse_time(PerEpoch):
+    r"""Decay with the inverse of time.
 
-    lr: float
-    steps_per_epoch: int = 1
+    .. math:: \alpha_e = \frac{\mathrm{lr}}{1 + \mathrm{decay\_rate} \cdot e}
 
-    def __post_init__(self) -> None:
-        self._number("lr")
-        self._count("steps_per_epoch")
+    Parameters
+    ----------
+    lr : float
+        The learning rate at the start, at least 0.
+    steps_per_epoch : int, default 1
+        Steps in an epoch e, at least 1.
+    decay_rate : float
+        The decay in an epoch, at least 0.
 
+    Raises
+    ------
+    TypeError
+        If an option is not a number, or a count not an integer.
+    ValueError
+        If an option is negative or not finite, or a count below 1.
 
-@_value(kw_only=True)
-class inverse_time(_PerEpoch):
-    """Decay with the inverse of time: lr / (1 + decay_rate*epoch).
-
+    Examples
+    --------
+    >>> from fastoptim.schedules import inverse_time
     >>> halving = inverse_time(0.2, decay_rate=1.0, steps_per_epoch=100)
     >>> [round(halving(step), 3) for step in (0, 99, 100, 200)]
     [0.2, 0.2, 0.1, 0.067]
@@ -141,10 +120,31 @@ class inverse_time(_PerEpoch):
         return self.lr / (1 + self.decay_rate * epoch)
 
 
-@_value(kw_only=True)
-class exponential(_PerEpoch):
-    """Exponential decay: lr * base**epoch.
+@immutable(kw_only=True)
+class exponential(PerEpoch):
+    r"""Exponential decay.
 
+    .. math:: \alpha_e = \mathrm{lr} \cdot \mathrm{base}^e
+
+    Parameters
+    ----------
+    lr : float
+        The learning rate at the start, at least 0.
+    steps_per_epoch : int, default 1
+        Steps in an epoch e, at least 1.
+    base : float, default 0.95
+        The factor of an epoch, at least 0.
+
+    Raises
+    ------
+    TypeError
+        If an option is not a number, or a count not an integer.
+    ValueError
+        If an option is negative or not finite, or a count below 1.
+
+    Examples
+    --------
+    >>> from fastoptim.schedules import exponential
     >>> round(exponential(0.2, base=0.95, steps_per_epoch=10)(20), 4)
     0.1805
     """
@@ -159,12 +159,34 @@ class exponential(_PerEpoch):
         return _scaled_power(self.lr, self.base, epoch)
 
 
-@_value(kw_only=True)
-class inverse_sqrt(_PerEpoch):
-    """Decay with the inverse square root: k*lr / sqrt(epoch), epochs counted from 1 here.
+@immutable(kw_only=True)
+class inverse_sqrt(PerEpoch):
+    r"""Decay with the inverse square root.
 
-    Without `steps_per_epoch` this is k*lr / sqrt(t), t being the number of the step.
+    .. math:: \alpha_e = \frac{k \cdot \mathrm{lr}}{\sqrt{e + 1}}
 
+    Without `steps_per_epoch` this is :math:`k \cdot \mathrm{lr} / \sqrt{t}`
+    in step t, counted from 1.
+
+    Parameters
+    ----------
+    lr : float
+        The learning rate at the start, at least 0.
+    steps_per_epoch : int, default 1
+        Steps in an epoch e, at least 1.
+    k : float, default 1.0
+        A factor, at least 0.
+
+    Raises
+    ------
+    TypeError
+        If an option is not a number, or a count not an integer.
+    ValueError
+        If an option is negative or not finite, or a count below 1.
+
+    Examples
+    --------
+    >>> from fastoptim.schedules import inverse_sqrt
     >>> [inverse_sqrt(0.2)(step) for step in (0, 3)]
     [0.2, 0.1]
     """
@@ -179,10 +201,36 @@ class inverse_sqrt(_PerEpoch):
         return self.k * self.lr / sqrt(epoch + 1)
 
 
-@_value(kw_only=True)
-class staircase(_PerEpoch):
-    """Discrete steps down: lr * factor**(epoch // every).
+@immutable(kw_only=True)
+class staircase(PerEpoch):
+    r"""Discrete steps down.
 
+    .. math::
+
+        \alpha_e = \mathrm{lr} \cdot
+            \mathrm{factor}^{\lfloor e / \mathrm{every} \rfloor}
+
+    Parameters
+    ----------
+    lr : float
+        The learning rate at the start, at least 0.
+    steps_per_epoch : int, default 1
+        Steps in an epoch e, at least 1.
+    every : int
+        Epochs from one step down to the next, at least 1.
+    factor : float, default 0.5
+        The factor of a step down, at least 0.
+
+    Raises
+    ------
+    TypeError
+        If an option is not a number, or a count not an integer.
+    ValueError
+        If an option is negative or not finite, or a count below 1.
+
+    Examples
+    --------
+    >>> from fastoptim.schedules import staircase
     >>> [staircase(0.2, every=10)(step) for step in (0, 9, 10, 20)]
     [0.2, 0.2, 0.1, 0.05]
     """
@@ -199,12 +247,31 @@ class staircase(_PerEpoch):
         return _scaled_power(self.lr, self.factor, epoch // self.every)
 
 
-@_value()
-class piecewise(_Schedule):
-    """Decay by hand: a table of epoch -> rate, each valid until the next.
+@immutable()
+class piecewise(ScheduleBase):
+    r"""Decay by hand: a table of rates, each valid until the next begins.
 
-    `table` maps the epoch at which a rate begins to that rate; it must begin at epoch 0.
+    .. math:: \alpha_e = \mathrm{table}[\max \{b \in \mathrm{table} : b \le e\}]
 
+    Parameters
+    ----------
+    table : mapping from int to float
+        Maps the epoch at which a rate begins, at least 0, to that rate, at
+        least 0. It must hold epoch 0.
+    steps_per_epoch : int, default 1
+        Steps in an epoch e, at least 1.
+
+    Raises
+    ------
+    TypeError
+        If `table` is not a mapping, an epoch or `steps_per_epoch` is not an
+        integer, or a rate not a number.
+    ValueError
+        If `table` does not hold epoch 0, or a value is out of range.
+
+    Examples
+    --------
+    >>> from fastoptim.schedules import piecewise
     >>> by_hand = piecewise({0: 0.2, 30: 0.1, 60: 0.01})
     >>> [by_hand(step) for step in (0, 29, 30, 1000)]
     [0.2, 0.2, 0.1, 0.01]
@@ -230,12 +297,23 @@ class piecewise(_Schedule):
         return self.table[max(start for start in self.table if start <= epoch)]
 
 
-def to_value(schedule: Callable) -> dict[str, object]:
-    """A schedule as plain values, which JSON keeps: its name and its fields.
+def to_value(schedule: Callable[..., object]) -> dict[str, object]:
+    """Return a schedule as plain values, which JSON keeps.
 
-    Of a callable that is none of this module's, or holds numbers that neither int nor float has:
-    its repr, as {"callable": ...}.
+    Parameters
+    ----------
+    schedule : callable
+        One of this module's, or another.
 
+    Returns
+    -------
+    dict
+        Its name and fields, ``{"schedule": name, field: value, ...}``. Of a
+        callable that is none of this module's, or holds numbers that neither
+        int nor float has, it is ``{"callable": repr(schedule)}``.
+
+    Examples
+    --------
     >>> to_value(piecewise({0: 0.2, 30: 0.1}))
     {'schedule': 'piecewise', 'table': [[0, 0.2], [30, 0.1]], 'steps_per_epoch': 1}
     """
@@ -252,24 +330,47 @@ def to_value(schedule: Callable) -> dict[str, object]:
 
 
 def _plain(x: object) -> int | float:
+    """Return x as an int or a float; TypeError otherwise."""
     if isinstance(x, Integral):
         return int(x)
-    if isinstance(x, float):  # as NumPy's float64 is
+    if isinstance(x, float):  # NumPy's float64 is one, too
         return float(x)
     raise TypeError(f"must be an int or a float, got {x!r}")
 
 
-def from_value(value: Mapping, what: str = "a schedule") -> Callable:
-    """The schedule that `to_value` made `value` of.
+def from_value(value: Mapping[str, Any], what: str = "a schedule") -> Callable[[int], float]:
+    """Return the schedule that `to_value` made `value` of.
 
-    Raises:
-        TypeError, ValueError: no name of this module, or fields that the schedule does not take.
+    Parameters
+    ----------
+    value : mapping
+        What `to_value` returned.
+    what : str, default "a schedule"
+        What messages call it.
+
+    Returns
+    -------
+    callable
+        The schedule.
+
+    Raises
+    ------
+    TypeError
+        If a field is of a wrong type.
+    ValueError
+        If the name is none of this module's, or the schedule does not take the
+        fields.
+
+    Examples
+    --------
+    >>> from_value({"schedule": "constant", "lr": 0.1})
+    constant(lr=0.1)
     """
     fields = dict(value)
     name = fields.pop("schedule", None)
     if name not in __all__:
         raise ValueError(f"{what} must be one of {', '.join(__all__)}, got {value!r}")
-    kind = globals()[name]
+    kind: Callable[..., Callable[[int], float]] = globals()[name]
     if set(fields) != set(signature(kind).parameters):
         raise ValueError(f"{what} must hold {list(signature(kind).parameters)} of {name}, "
                          f"got {value!r}")

@@ -1,30 +1,77 @@
 """How many threads the kernels use, and what was built."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 from fastoptim import _core, checks
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TypedDict
+
+    class BuildInfo(TypedDict):
+        """What build_info returns."""
+
+        version: str
+        isa: str
+        isa_available: list[str]
+        isa_built: list[str]
+        threads: int
+        compiler: str
+
 __all__ = ["build_info", "get_num_threads", "set_num_threads"]
 
-# A slip of the keyboard must not ask for a million. Memory is at its limit long before this many.
+# An upper bound that catches typing errors. Fewer threads than that saturate any memory bus.
 MAX_THREADS = 1024
 
 
 def get_num_threads() -> int:
-    """The number of threads that large updates use; 1 in a forked child.
+    """Return the number of threads that large updates use.
 
-    At import it is FASTOPTIM_NUM_THREADS, else OMP_NUM_THREADS, else the number of processors
-    that this process may run on (its affinity and its control group's quota).
+    At import it is ``FASTOPTIM_NUM_THREADS``, else ``OMP_NUM_THREADS``, else
+    the number of processors that this process may run on (its affinity and its
+    control group's quota).
+
+    Returns
+    -------
+    int
+        From 1 to 1024; 1 in a forked child.
+
+    Examples
+    --------
+    >>> import fastoptim as fo
+    >>> fo.get_num_threads() >= 1
+    True
     """
     return _core.num_threads()
 
 
 def set_num_threads(n: int) -> None:
-    """Sets the number of threads that large updates use. No result depends on it.
+    """Set the number of threads that large updates use.
 
-    Raises:
-        ValueError: n outside [1, 1024]. RuntimeError: more than one in a child forked from a
-        process that had imported fastoptim, where all runs on one thread.
+    No result depends on it.
+
+    Parameters
+    ----------
+    n : int
+        From 1 to 1024.
+
+    Raises
+    ------
+    TypeError
+        If `n` is not an integer.
+    ValueError
+        If `n` is out of range.
+    RuntimeError
+        If `n` is above 1 in a child forked from a process that had imported
+        fastoptim, where all runs on one thread.
+
+    Examples
+    --------
+    >>> import fastoptim as fo
+    >>> fo.set_num_threads(fo.get_num_threads())
     """
     n = checks.integer("n", n, low=1, high=MAX_THREADS)
     if n > 1 and _core.forked():
@@ -35,9 +82,17 @@ def set_num_threads(n: int) -> None:
     _core.set_num_threads(n)
 
 
-def build_info() -> dict:
-    """Version, instruction sets, threads and compiler of the installed core, as a dict.
+def build_info() -> BuildInfo:
+    """Return what is known of the installed core.
 
+    Returns
+    -------
+    dict
+        ``version``, ``isa`` (the instruction set in use), ``isa_available``
+        (those of this processor), ``isa_built``, ``threads`` and ``compiler``.
+
+    Examples
+    --------
     >>> import fastoptim as fo
     >>> fo.build_info()["isa"] in fo.build_info()["isa_available"]
     True
@@ -53,7 +108,7 @@ def build_info() -> dict:
 
 
 def _numbers(*path: str) -> list[str]:
-    """The words of a small file; none if there is no such file."""
+    """Return the words of a small file; none if there is no such file."""
     try:
         with open(os.path.join(*path)) as file:
             return file.read().split()
@@ -62,8 +117,8 @@ def _numbers(*path: str) -> list[str]:
 
 
 def _cgroup_quota(root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> int | None:
-    """Processors that the control group allows, rounded up; None without a limit."""
-    root = os.fspath(root)
+    """Return the processors that the control group allows, rounded up; None without a limit."""
+    root = os.fspath(root)  # tests give a Path
     quotas = []
     try:
         with open(own) as file:
@@ -81,15 +136,17 @@ def _cgroup_quota(root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") 
                     folder = os.path.dirname(folder)
             elif "cpu" in controllers.split(","):  # version 1
                 for folder in (os.path.join(root, "cpu", path.strip("/")), f"{root}/cpu"):
-                    quota = int((_numbers(folder, "cpu.cfs_quota_us") or ["-1"])[0])
-                    if quota > 0:
-                        quotas.append(-(-quota // int(_numbers(folder, "cpu.cfs_period_us")[0])))
+                    allowed = int((_numbers(folder, "cpu.cfs_quota_us") or ["-1"])[0])
+                    if allowed > 0:
+                        period = _numbers(folder, "cpu.cfs_period_us")[0]
+                        quotas.append(-(-allowed // int(period)))
     except (OSError, ValueError, IndexError):
         pass  # no control groups, or none that can be read: no limit known
     return max(1, min(quotas)) if quotas else None
 
 
-def _default_num_threads(environ=os.environ) -> int:
+def _default_num_threads(environ: Mapping[str, str] = os.environ) -> int:
+    """Return the number of threads at import; ValueError if the environment asks for none."""
     ours = environ.get("FASTOPTIM_NUM_THREADS", "")
     if ours:
         # At most 9 digits: int() may refuse thousands of them.

@@ -50,7 +50,7 @@ sanitize: $(VENV)/.test
 
 # Ten times the sample of the statistics of the shuffled orders in `make test`: some minutes.
 statistics: $(VENV)/.test
-	$(VENV)/bin/python tests/permutation_statistics.py
+	PYTHONPATH=tests $(VENV)/bin/python -m support.permutation_statistics
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/fastoptim bench $(BENCH_ARGS)

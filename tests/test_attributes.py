@@ -11,7 +11,7 @@ import fastoptim as fo
 from fastoptim.rules import AdamRule
 from fastoptim.storage import StorageOptions
 
-from refusal import refused
+from support.refusal import refused
 
 OPTIMIZERS = [fo.SGD, fo.Momentum, fo.RMSProp, fo.Adam, fo.AdamW]
 each_optimizer = pytest.mark.parametrize("make", OPTIMIZERS)

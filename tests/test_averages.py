@@ -1,10 +1,5 @@
 """ewma equals fastoptim.reference byte for byte, wherever its arrays lie."""
 
-import hashlib
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,15 +7,13 @@ import pytest
 import fastoptim as fo
 from fastoptim.reference import ewma as reference
 
-from cases import DTYPES
-from refusal import refused
+from support import child
+from support.averages import digest, numbers
+from support.cases import DTYPES
+from support.refusal import refused
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_correction = pytest.mark.parametrize("bias_correction", [True, False])
-
-
-def numbers(shape, dtype, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
 def assert_same(got, expected):
@@ -90,14 +83,10 @@ def test_empty_and_thin_arrays(shape):
 @each_dtype
 def test_any_number_of_threads(dtype):
     x = numbers((50, 3000), dtype)
-    before = fo.get_num_threads()
-    try:
-        results = []
-        for n in (1, 2, 3, 7):
-            fo.set_num_threads(n)
-            results.append(fo.ewma(x))
-    finally:
-        fo.set_num_threads(before)
+    results = []
+    for n in (1, 2, 3, 7):
+        fo.set_num_threads(n)
+        results.append(fo.ewma(x))
     for result in results:
         assert_same(result, reference(x))
 
@@ -144,32 +133,9 @@ def test_other_buffers():
     assert type(fo.ewma(x.view(np.recarray))) is np.ndarray
 
 
-def all_results():
-    """Of both dtypes, side by side and strided, in place too, with and without correction."""
-    for dtype in DTYPES:
-        for bias_correction in (True, False):
-            x = numbers((300, 9, 33), dtype)
-            for axis in range(3):
-                yield fo.ewma(x, 0.99, axis=axis, bias_correction=bias_correction)
-                kept = x.copy()
-                yield fo.ewma(kept[:, ::-2], axis=axis, bias_correction=bias_correction,
-                              out=kept[:, ::-2])
-
-
-def digest(results):
-    sha = hashlib.sha256()
-    for result in results:
-        sha.update(result.tobytes())
-    return sha.hexdigest()
-
-
-@pytest.mark.parametrize("isa", fo.build_info()["isa_available"])
 def test_all_instruction_sets(isa):
-    done = subprocess.run(
-        [sys.executable, "-c", "from test_averages import *; print(digest(all_results()))"],
-        cwd=Path(__file__).parent, check=True, capture_output=True, text=True,
-        env={**os.environ, "FASTOPTIM_ISA": isa, "FASTOPTIM_NUM_THREADS": "2"},
-    )
+    printed = child.run("from support.averages import *; print(digest(all_results()))",
+                        FASTOPTIM_ISA=isa, FASTOPTIM_NUM_THREADS="2")
     expected = []
     for dtype in DTYPES:
         for bias_correction in (True, False):
@@ -178,7 +144,7 @@ def test_all_instruction_sets(isa):
                 expected += [
                     reference(x, 0.99, axis=axis, bias_correction=bias_correction),
                     reference(x[:, ::-2], axis=axis, bias_correction=bias_correction)]
-    assert done.stdout.strip() == digest(expected)
+    assert printed.strip() == digest(expected)
 
 
 @pytest.mark.parametrize("beta", [0, 0.5, 0.9, 0.999, 0.9999, 0.99999, 0.999999, 1 - 1e-9])

@@ -11,18 +11,8 @@ from hypothesis import strategies as st
 
 import fastoptim as fo
 
-import reference_permutation as reference
-
-
-def rows(batches):
-    """One epoch's rows, of batches over np.arange(n)."""
-    taken = list(batches)
-    return np.concatenate(taken) if taken else np.arange(0)
-
-
-def order(n, seed=0, epoch=0):
-    return fo.Permutation(n, seed, epoch)[:]
-
+from support import reference_permutation as reference
+from support.orders import VECTORS, order, rows
 
 # Epochs, batches, length
 
@@ -202,8 +192,6 @@ def test_every_row_once_for_every_n(n, block_rows, window_blocks, seed, epoch, b
 
 
 def test_block_vectors():
-    from test_permutation import VECTORS
-
     for case in VECTORS["blocks"]:
         taken = rows(fo.MiniBatches(
             np.arange(case["n"]), batch_size=5, seed=case["seed"], start=(case["epoch"], 0),

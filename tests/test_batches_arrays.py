@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 
 import fastoptim as fo
 
-
-def order(n, seed=0, epoch=0):
-    return fo.Permutation(n, seed, epoch)[:]
-
+from support.orders import order
 
 # Views
 

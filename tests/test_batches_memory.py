@@ -2,8 +2,6 @@
 
 import gc
 import os
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -13,14 +11,8 @@ import pytest
 
 import fastoptim as fo
 
-
-def rows(batches):
-    """One epoch's rows, of batches over np.arange(n)."""
-    return np.concatenate(list(batches))
-
-
-def order(n, seed=0, epoch=0):
-    return fo.Permutation(n, seed, epoch)[:]
+from support import child
+from support.orders import order, rows
 
 
 def address(x):
@@ -80,7 +72,7 @@ kept.clear()
 gc.collect()
 print(full - resident() > 40 << 20)
 """
-    assert python(code) == "True"
+    assert child.run(code) == "True"
 
 
 def test_large_buffers_serve_the_next_object_too():
@@ -105,7 +97,7 @@ for length in (17, 18, 19, 20):
     gc.collect()
 print(resident() - before < 80 << 20)
 """
-    assert python(code) == "True"
+    assert child.run(code) == "True"
 
 
 @pytest.mark.parametrize("cut", [0, 1])
@@ -157,13 +149,6 @@ def test_threads_share_one_epoch():
 # The background thread
 
 
-def python(code, timeout=60, **environ):
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=timeout,
-                          capture_output=True, text=True, env={**os.environ, **environ})
-    assert done.stderr == ""
-    return done.stdout.strip()
-
-
 SETUP = """
 import os, threading, numpy as np, fastoptim as fo
 X = np.arange(300_000)
@@ -176,7 +161,7 @@ before = tasks()
 
 
 def test_prefetch_stops_with_its_owner():
-    assert python(SETUP + """
+    assert child.run(SETUP + """
 for x in batches:
     break
 assert tasks() == before + 1
@@ -188,7 +173,7 @@ print(tasks() - before)
 @pytest.mark.parametrize("end", ["", "raise SystemExit(0)", "del X, x",
                                  "cycle = [batches]; cycle.append(cycle)"])
 def test_prefetch_at_the_interpreters_exit(end):
-    python(SETUP + "for x in batches:\n    break\n" + end)
+    child.run(SETUP + "for x in batches:\n    break\n" + end)
 
 
 def test_prefetch_survives_an_exception_in_the_loop():
@@ -213,7 +198,7 @@ def test_prefetch_after_a_seek():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("options", ["", ", block_rows=1000, window_blocks=4"])
 def test_a_fork_in_mid_epoch(options):
-    assert python(SETUP + f"""
+    assert child.run(SETUP + f"""
 batches = fo.MiniBatches(X, batch_size=1000, prefetch=2{options})
 whole = np.concatenate(list(batches))
 batches.seek(0)
@@ -287,12 +272,12 @@ def test_a_fork_while_another_thread_takes_a_batch(options):
         code = code.replace(" or fo.Permutation(len(X), 0, epoch)[:] for", " for")
     else:
         code = FORKS
-    assert python(code.replace("{options}", options), FASTOPTIM_NUM_THREADS="1") == "right"
+    assert child.run(code.replace("{options}", options), FASTOPTIM_NUM_THREADS="1") == "right"
 
 
 def test_a_finaliser_may_ask_for_the_place():
     """Before Python 3.12 the garbage collector runs wherever an object is made, even in here."""
-    assert python("""
+    assert child.run("""
 import gc, numpy as np, fastoptim as fo
 X = np.arange(300)
 batches = fo.MiniBatches(*[X] * 21, batch_size=10)
@@ -348,7 +333,7 @@ def test_dropping_batches_lets_other_threads_run():
 @pytest.mark.parametrize("use", [
     "fo.shuffle_(x)", "fo.ewma(x, out=x)", "next(iter(fo.MiniBatches(x, batch_size=len(x))))"])
 def test_numpy_does_not_resize_what_another_thread_works_on(use):
-    assert python(f"""
+    assert child.run(f"""
 import threading, time, numpy as np, fastoptim as fo
 fo.set_num_threads(1)
 x = np.ones(3_000_000)
@@ -378,7 +363,7 @@ print(refused > 0)
 
 def test_batches_come_where_no_thread_can_be_started():
     pytest.importorskip("resource")
-    assert python("""
+    assert child.run("""
 import numpy as np, fastoptim as fo, resource
 fo.set_num_threads(1)
 batches = fo.MiniBatches(np.arange(1000), batch_size=100, prefetch=2)

@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 
 import fastoptim as fo
 
-
-def order(n, seed=0, epoch=0):
-    return fo.Permutation(n, seed, epoch)[:]
-
-
-def rows(batches):
-    return np.concatenate(list(batches))
+from support.orders import order, rows
 
 
 def place(batches):

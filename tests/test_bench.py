@@ -13,13 +13,6 @@ from fastoptim.bench.timing import MIN_ROUNDS, Timings, repeated, take_turns
 pytest.importorskip("tqdm")
 
 
-@pytest.fixture(autouse=True)
-def threads():
-    before = fo.get_num_threads()
-    yield
-    fo.set_num_threads(before)
-
-
 def test_the_command_prints_tables_and_writes_json_and_a_picture(
         tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")

@@ -2,10 +2,6 @@
 
 import functools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +9,12 @@ import pytest
 import fastoptim as fo
 from fastoptim import reference
 
-from cases import (
+from support import child, step_digests
+from support.bits import assert_same_bytes
+from support.cases import (
     CASES,
     DTYPES,
     OPTIMIZERS,
-    digest,
     gradients,
     initial,
     name_of,
@@ -25,24 +22,8 @@ from cases import (
     run_reference,
 )
 
-SIZES = (0, 1, 7, 127, 128, 129, 1000, 65_537)
 each_case = pytest.mark.parametrize("case", CASES, ids=name_of)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
-
-
-def assert_same_bytes(got, expected):
-    p, states = got
-    p_expected, states_expected = expected
-    assert states.keys() == states_expected.keys()
-    for name, x, y in [("p", p, p_expected),
-                       *((name, states[name], states_expected[name]) for name in states)]:
-        y = y.reshape(x.shape)
-        differs = np.frombuffer(x.tobytes(), np.uint8) != np.frombuffer(y.tobytes(), np.uint8)
-        assert not differs.any(), f"{name} differs in {differs.sum()} bytes: {x} != {y}"
-
-
-def key(case, dtype, n):
-    return f"{name_of(case)} {dtype} {n}"
 
 
 @functools.cache
@@ -54,28 +35,13 @@ def expected(name, n, dtype):
 
 @pytest.fixture(scope="module")
 def expected_digests():
-    """Of the NumPy version; the order of the loops makes the most of the gradients' cache."""
-    return {key(case, dtype, n): digest(*run_reference(case, n, dtype))
-            for dtype in DTYPES for n in SIZES for case in CASES}
-
-
-def print_digests():
-    """Run in a process of its own for each instruction set and number of threads."""
-    digests = {key(case, dtype, n): digest(*run_fastoptim(case, n, dtype))
-               for dtype in DTYPES for n in SIZES for case in CASES}
-    print(json.dumps({"isa": fo.build_info()["isa"], "threads": fo.get_num_threads(),
-                      "digests": digests}))
+    return step_digests.expected_digests()
 
 
 @pytest.mark.parametrize("threads", (1, 2, 3, 7))
-@pytest.mark.parametrize("isa", fo.build_info()["isa_available"])
 def test_all_instruction_sets_and_threads(isa, threads, expected_digests):
-    done = subprocess.run(
-        [sys.executable, "-c", "import test_bits; test_bits.print_digests()"],
-        cwd=Path(__file__).parent, check=True, capture_output=True, text=True,
-        env={**os.environ, "FASTOPTIM_ISA": isa, "FASTOPTIM_NUM_THREADS": str(threads)},
-    )
-    got = json.loads(done.stdout)
+    got = json.loads(child.run("from support import step_digests; step_digests.print_digests()",
+                               timeout=300, FASTOPTIM_ISA=isa, FASTOPTIM_NUM_THREADS=str(threads)))
     assert (got["isa"], got["threads"]) == (isa, threads)
     differ = [k for k, value in expected_digests.items() if got["digests"][k] != value]
     assert not differ

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -11,8 +10,9 @@ import pytest
 import fastoptim as fo
 from fastoptim import reference
 
-from cases import DTYPES
-from refusal import refused
+from support import child
+from support.cases import DTYPES
+from support.refusal import refused
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -148,6 +148,4 @@ assert (params[0] == -202).all() and (params[1] == -4).all(), params[0]
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's limits")
 @pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="has a malloc of its own")
 def test_where_memory_runs_out_in_a_step_the_next_one_takes_the_bound_gradients():
-    done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True,
-                          timeout=120)
-    assert done.returncode == 0, done.stderr
+    child.run(OUT_OF_MEMORY)

@@ -14,8 +14,8 @@ import pytest
 
 import fastoptim as fo
 
-from cases import DTYPES, OPTIMIZERS
-from refusal import refused
+from support.cases import DTYPES, OPTIMIZERS
+from support.refusal import refused
 
 
 class Tensor:

@@ -6,13 +6,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
 import fastoptim as fo
 
-ROOT = Path(__file__).parents[1]
+from support import ROOT, child
 
 
 def kernel_objects(isa):
@@ -60,17 +59,13 @@ def test_every_instruction_set_is_built():
     assert "baseline" in fo.build_info()["isa_available"]
 
 
-@pytest.mark.parametrize("isa", fo.build_info()["isa_available"])
 def test_forcing_an_instruction_set(isa):
     code = "import fastoptim as fo; print(fo.build_info()['isa'])"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
-                          text=True, env={**os.environ, "FASTOPTIM_ISA": isa})
-    assert done.stdout.strip() == isa
+    assert child.run(code, FASTOPTIM_ISA=isa).strip() == isa
 
 
 def test_an_unavailable_instruction_set_is_refused_with_those_available():
-    done = subprocess.run([sys.executable, "-c", "import fastoptim"], capture_output=True,
-                          text=True, env={**os.environ, "FASTOPTIM_ISA": "sse9"})
+    done = child.python("-c", "import fastoptim", FASTOPTIM_ISA="sse9")
     assert done.returncode != 0
     available = ", ".join(fo.build_info()["isa_available"])
     assert (f"FASTOPTIM_ISA must be one of those available here ({available}), got 'sse9'"
@@ -99,16 +94,15 @@ def test_versions_agree():
 
 def test_the_stub_is_that_of_the_core(tmp_path):
     """make stubs writes it."""
-    subprocess.run([sys.executable, "-m", "pybind11_stubgen", "fastoptim._core",
-                    "--output-dir", str(tmp_path)], check=True, capture_output=True)
+    done = child.python("-m", "pybind11_stubgen", "fastoptim._core", "--output-dir", tmp_path)
+    assert done.returncode == 0, done.stderr
     generated = (tmp_path / "fastoptim" / "_core.pyi").read_text()
     assert (ROOT / "python" / "fastoptim" / "_core.pyi").read_text() == generated
 
 
 def test_import_needs_numpy_only():
     code = "import sys, fastoptim; print(*sorted({m.split('.')[0] for m in sys.modules}))"
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
-                            text=True).stdout.split()
+    loaded = child.run(code).split()
     extras = {"matplotlib", "sklearn", "pandas", "tqdm", "torch", "scipy", "vega_datasets"}
     assert not extras & set(loaded)
     assert "numpy" in loaded
@@ -124,4 +118,4 @@ assert not {f"fastoptim.{name}" for name in
 for name in later:
     assert getattr(fo, name) is vars(fo)[name]
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    child.run(code)

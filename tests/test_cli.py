@@ -3,21 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
-import fastoptim as fo
 from fastoptim import cli
 
-
-@pytest.fixture(autouse=True)
-def threads():
-    before = fo.get_num_threads()
-    yield
-    fo.set_num_threads(before)
+from support import child
 
 
 def refused(arguments, capsys):
@@ -165,9 +157,7 @@ def test_an_interrupted_demo_ends_with_one_line(tmp_path):
     # A shell's background jobs are started with SIGINT ignored.
     code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
             "from fastoptim.cli import main; sys.exit(main(sys.argv[1:]))")
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-W", "ignore", "-c", code, "demo", "--out", tmp_path],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = child.start_python("-u", "-W", "ignore", "-c", code, "demo", "--out", tmp_path)
     try:
         assert process.stdout.readline().startswith("Digits:")
         time.sleep(0.5)  # into the training, which takes some seconds

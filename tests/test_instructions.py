@@ -1,12 +1,11 @@
 """Instructions of a step beside its elements, where time is too noisy to hold a limit."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
+
+from support import child
 
 # One opt.step() with bound gradients of 6 tensors of one element: LIMIT instructions at most,
 # from the call in Python to its return. COUNTED were counted with CPython 3.11 and GCC 12; the
@@ -26,16 +25,12 @@ for _ in range(int(sys.argv[1])):
 
 
 def _instructions(steps: int) -> int:
-    environment = os.environ | {
-        "FASTOPTIM_ISA": "baseline",  # valgrind does not know every instruction of the others
-        "FASTOPTIM_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONHASHSEED": "0",
-    }
-    done = subprocess.run(
-        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-c",
-         _STEPS, str(steps)],
-        env=environment, capture_output=True, text=True, check=True)
+    done = child.python(
+        "-c", _STEPS, str(steps),
+        under=["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"],
+        FASTOPTIM_ISA="baseline",  # valgrind does not know every instruction of the others
+        FASTOPTIM_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="0")
+    assert done.returncode == 0, done.stderr
     return int(re.search(r"Collected : (\d+)", done.stderr)[1])
 
 

@@ -16,8 +16,8 @@ import pytest
 
 import fastoptim as fo
 
-from cases import CASES, DTYPES, OPTIMIZERS, gradients, initial, name_of
-from refusal import refused
+from support.cases import CASES, DTYPES, OPTIMIZERS, gradients, initial, name_of
+from support.refusal import refused
 
 each_case = pytest.mark.parametrize("case", CASES, ids=name_of)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)

@@ -1,11 +1,6 @@
 """perm-v1: equal to its definition, a bijection for every n, the same everywhere."""
 
-import json
-import os
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +9,10 @@ from hypothesis import strategies as st
 
 import fastoptim as fo
 
-import reference_permutation as reference
+from support import child
+from support import reference_permutation as reference
+from support.orders import VECTORS
 
-VECTORS = json.loads((Path(__file__).parent / "data" / "permutation.json").read_text())
 MAX = 1 << 48
 LARGE = [(1 << 30) + 1, 10**12, MAX - 1, MAX]
 
@@ -180,10 +176,7 @@ def test_the_same_on_every_instruction_set_and_number_of_threads():
     digests = set()
     for isa in fo.build_info()["isa_available"]:
         for threads in ("1", "2", "5"):
-            out = subprocess.run(
-                [sys.executable, "-c", SAME], check=True, capture_output=True, text=True,
-                env={**os.environ, "FASTOPTIM_ISA": isa, "FASTOPTIM_NUM_THREADS": threads},
-            ).stdout.split()
+            out = child.run(SAME, FASTOPTIM_ISA=isa, FASTOPTIM_NUM_THREADS=threads).split()
             assert out[0] == isa
             digests.add(out[1])
     assert len(digests) == 1
@@ -260,9 +253,7 @@ print(given > 0 and refused > 0)
 @pytest.mark.parametrize("n", [1000, 100_000])
 def test_positions_that_another_thread_writes_to(n, dtype):
     code = CHANGING.format(n=n, dtype=dtype, bad=2**62 if dtype != "i4" else 2**31 - 1)
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.strip() == "True"
+    assert child.run(code).strip() == "True"
 
 
 def test_positions_are_taken_once():

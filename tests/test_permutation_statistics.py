@@ -1,12 +1,12 @@
 """No statistic of the orders lies beyond what chance gives, and four rounds would not pass.
 
-permutation_statistics.py says which statistics, and how the bound follows from their number.
+support/permutation_statistics.py says which statistics, and how the bound follows from their number.
 """
 
 import numpy as np
 import pytest
 
-import permutation_statistics as statistics
+from support import permutation_statistics as statistics
 
 
 @pytest.fixture(scope="module")

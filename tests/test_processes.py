@@ -1,9 +1,6 @@
 """Forks and threads: a child steps too, and two threads cannot tear one optimizer."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -12,16 +9,13 @@ import pytest
 import fastoptim as fo
 from fastoptim import reference
 
+from support import child
+
 LARGE = 1_000_000  # elements: enough for every thread to take part
 
 
-def run(code, **environ):
-    return subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60, check=True,
-                          capture_output=True, text=True, env={**os.environ, **environ}).stdout
-
-
 def test_a_forked_child_steps_serially_to_the_same_bytes():
-    out = run(f"""
+    out = child.run(f"""
 import os, numpy as np, fastoptim as fo
 p, g = np.ones({LARGE}, np.float32), np.full({LARGE}, 0.5, np.float32)
 opt = fo.Adam(p, g)
@@ -46,7 +40,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 def test_multiprocessing_fork_pool_steps():
-    out = run(f"""
+    out = child.run(f"""
 import multiprocessing, numpy as np, fastoptim as fo
 def work(k):
     p = np.full({LARGE}, float(k))
@@ -95,7 +89,7 @@ def fork_during(call, children):
 
 
 def test_a_fork_during_a_step_leaves_an_optimizer_that_can_be_loaded():
-    out = run(FORK + """
+    out = child.run(FORK + """
 def in_child():
     refused = []
     for call in (lambda: opt.step(g), opt.state_dict, lambda: opt.step(g)):
@@ -123,7 +117,7 @@ assert (p == p[0]).all()
 
 @pytest.mark.parametrize("call", ("opt.state_dict()", "opt.step([Slow()])"))
 def test_a_fork_during_what_writes_nothing_lets_the_child_step(call):
-    out = run(FORK + f"""
+    out = child.run(FORK + f"""
 class Slow:  # a gradient that takes its time to say what it is
     def __dlpack__(self, **options):
         time.sleep(0.01)
@@ -146,7 +140,7 @@ print(*fork_during(call, 8))
 
 
 def test_a_fork_between_two_gradients_does_not_mix_them_with_the_childs():
-    out = run("""
+    out = child.run("""
 import os, threading, time, numpy as np, fastoptim as fo
 p, q = np.zeros(3), np.zeros(3)
 opt = fo.SGD([p, q], lr=1.0)
@@ -173,7 +167,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), p[0], q[0])
 
 
 def test_a_gradient_that_forks_and_steps_in_the_child_is_refused_there():
-    out = run("""
+    out = child.run("""
 import os, numpy as np, fastoptim as fo
 p, q, g = np.zeros(3), np.zeros(3), np.ones(3)
 opt = fo.SGD([p, q], lr=1.0)
@@ -220,7 +214,7 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS)
 def test_a_daemon_thread_in_a_call_does_not_end_the_exit(call):
     for delay in (0.05, 0.07):
-        done = subprocess.run([sys.executable, "-c", f"""
+        done = child.python("-c", f"""
 import sys, threading, time, numpy as np, fastoptim as fo
 p, g = np.ones(300_000, np.float32), np.full(300_000, 0.5, np.float32)
 opt = fo.Adam(p, g)
@@ -251,7 +245,7 @@ def work():
 threading.Thread(target=work, daemon=True).start()
 assert started.wait(30)
 time.sleep({delay})
-"""], capture_output=True, text=True, timeout=60)
+""")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import fastoptim as fo
 
-from cases import CASES, OPTIMIZERS
-from refusal import refused
+from support.cases import CASES, OPTIMIZERS
+from support.refusal import refused
 
 # The same examples in every run; on a busy machine one may take long.
 in_general = settings(deadline=None, derandomize=True, max_examples=80,

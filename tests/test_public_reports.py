@@ -7,11 +7,9 @@ seen there; the rest is the same situation here.
 import copy
 import json
 import operator
-import os
 import pickle
 import platform
 import signal
-import subprocess
 import sys
 import weakref
 
@@ -20,23 +18,11 @@ import pytest
 
 import fastoptim as fo
 
+from support import child
+from support.orders import order_list as order
+from support.orders import row_list as rows
+
 REFUSED = (AttributeError, RuntimeError, TypeError, ValueError)
-
-
-def run(code, timeout=60):
-    """What Python prints on the code; a crash, a hang or an error fails the test."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=timeout,
-                          capture_output=True, text=True)
-    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
-    return done.stdout
-
-
-def order(n, seed=0, epoch=0):
-    return fo.Permutation(n, seed, epoch)[:].tolist()
-
-
-def rows(batches):
-    return [row for batch in batches for row in batch.tolist()]
 
 
 # Crashes and hangs
@@ -58,7 +44,7 @@ def test_what_a_loader_was_made_from_cannot_be_swapped_afterwards():
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_an_array_that_was_resized_is_not_read_where_it_lay(shuffle):
     # https://github.com/numpy/numpy/issues/28429: a view kept looking at memory that was let go.
-    assert run(f"""
+    assert child.run(f"""
 import numpy as np, fastoptim as fo
 x, p = np.arange(3e6), np.zeros(3_000_000)
 batches, opt = fo.MiniBatches(x, batch_size=5, shuffle={shuffle}), fo.SGD(p)
@@ -109,12 +95,12 @@ os._exit(0)
 ], ids=["loader", "step"])
 def test_a_child_forked_while_another_thread_works_does_not_hang(work):
     # https://github.com/ultralytics/ultralytics/pull/26085: forked with a lock held, it waited.
-    assert run(FORKS.format(work)) == "0\n"
+    assert child.run(FORKS.format(work)) == "0\n"
 
 
 def test_arithmetic_in_a_forked_child_does_not_hang():
     # https://github.com/OpenMathLib/OpenBLAS/issues/294: a child's first product never ended.
-    assert run("""
+    assert child.run("""
 import os, signal, numpy as np, fastoptim as fo
 fo.set_num_threads(4)
 opt = fo.Adam(np.zeros(1_000_000), np.ones(1_000_000))
@@ -132,7 +118,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
                                   "lambda: fo.ewma(x)", "lambda: order[:]"])
 def test_a_daemon_thread_does_not_abort_the_process_at_its_end(work):
     # https://github.com/pytorch/pytorch/issues/38228: terminate called without an active exception.
-    assert run(f"""
+    assert child.run(f"""
 import threading, time
 import numpy as np, fastoptim as fo
 x = np.random.default_rng(0).random((100_000, 10))
@@ -150,7 +136,7 @@ print("end")
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc as Linux has them")
 def test_a_thread_that_cannot_be_started_is_not_waited_for():
     # https://github.com/valkey-io/valkey-search/issues/1344: a pool waited for a thread not begun.
-    assert run("""
+    assert child.run("""
 import resource, numpy as np, fastoptim as fo
 x = np.arange(1000)
 batches = fo.MiniBatches(x, batch_size=100, prefetch=1)
@@ -165,7 +151,7 @@ for epoch in range(3):
 
 def test_positions_that_a_thread_writes_to_meanwhile_are_no_crash():
     # https://github.com/numpy/numpy/issues/15387: threads and an array of indices, corruption.
-    assert run("""
+    assert child.run("""
 import sys, threading, time, numpy as np, fastoptim as fo
 sys.setswitchinterval(1e-6)
 a, p, stop = np.zeros(20_000, np.int64), fo.Permutation(1000), time.monotonic() + 2
@@ -186,7 +172,7 @@ print(all(0 <= row < 1000 for row in seen))
 
 def test_a_finaliser_that_reads_the_loader_does_not_deadlock():
     # https://github.com/getsentry/sentry-python/issues/803: the collector ran under a lock.
-    assert run("""
+    assert child.run("""
 import gc, numpy as np, fastoptim as fo
 class Finalised:
     def __init__(self):
@@ -223,7 +209,7 @@ def test_an_array_that_refers_to_what_refers_to_it_is_freed(make):
 
 def test_letting_go_of_a_loader_does_not_hold_up_other_threads():
     # https://github.com/pybind/pybind11/issues/1446: a destructor waited for a thread with the GIL.
-    assert run("""
+    assert child.run("""
 import sys, threading, time, numpy as np, fastoptim as fo
 sys.setswitchinterval(100)  # the main thread is never asked for the GIL
 ticks = 0
@@ -324,7 +310,7 @@ def test_states_of_8_bits_come_back_from_a_file():
                     reason="sets the control word of x86 by way of glibc")
 def test_worker_threads_flush_and_round_as_their_caller_does():
     # https://github.com/EddyRivasLab/hmmer/issues/106: worker threads lost the flush-to-zero flag.
-    assert run("""
+    assert child.run("""
 import ctypes, numpy as np, fastoptim as fo
 libm, env = ctypes.CDLL("libm.so.6"), (ctypes.c_uint32 * 8)()
 libm.fegetenv(env)
@@ -351,7 +337,7 @@ print([len(f) for f in found], len(set.union(*found)))
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at threads in /proc")
 def test_a_lower_number_of_threads_leaves_the_others_asleep():
     # https://github.com/Macaulay2/M2/issues/4177: a lower number of threads was not kept to.
-    assert run("""
+    assert child.run("""
 import pathlib, time, numpy as np, fastoptim as fo
 def wakes():
     return {task.parent.name: int(task.read_text().split("voluntary_ctxt_switches:")[1].split()[0])
@@ -372,7 +358,7 @@ print(sum(count > before.get(thread, 0) for thread, count in wakes().items()) <=
 
 def test_threads_without_work_do_not_keep_a_processor_busy():
     # https://github.com/microsoft/onnxruntime/pull/11841: idle threads spun between requests.
-    used = float(run("""
+    used = float(child.run("""
 import time, numpy as np, fastoptim as fo
 fo.set_num_threads(4)
 opt = fo.SGD(np.zeros(2_000_000), np.ones(2_000_000))
@@ -738,7 +724,7 @@ def test_a_loader_can_be_sent_to_another_process():
     # https://github.com/meta-pytorch/data/issues/1404: cannot pickle 'torch._C.Generator' object.
     batches = fo.MiniBatches(np.arange(10), batch_size=4, seed=5)
     text = pickle.dumps(batches)
-    assert eval(run(f"""
+    assert eval(child.run(f"""
 import pickle, sys
 print([x.tolist() for x in pickle.loads({text!r})])
 """)) == [x.tolist() for x in batches]
@@ -852,7 +838,6 @@ def test_a_misspelt_option_is_refused_with_the_nearest():
                                            ("--seconds", "nan"), ("--threads", "0")])
 def test_a_number_on_the_command_line_is_checked_before_the_work(option, value):
     # https://github.com/openvax/mhcflurry/issues/353: NaN, inf, sizes of 0 failed too late.
-    done = subprocess.run([sys.executable, "-m", "fastoptim", "bench", option, value], timeout=60,
-                          capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"})
+    done = child.python("-m", "fastoptim", "bench", option, value, COLUMNS="80")
     assert done.returncode != 0 and "Traceback" not in done.stderr and not done.stdout
     assert option[2:] in done.stderr.strip().splitlines()[-1]

@@ -10,7 +10,7 @@ import pytest
 
 import fastoptim as fo
 
-from refusal import refused
+from support.refusal import refused
 
 
 def params():

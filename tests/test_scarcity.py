@@ -1,15 +1,14 @@
 """Where memory and threads cannot be had: MemoryError or the same bytes, never an end or a hang."""
 
-import os
 import platform
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "bench" / "interpose.cpp"
+from support import ROOT, child
+
+SOURCE = ROOT / "bench" / "interpose.cpp"
 
 PRELUDE = """
 import ctypes, os, sys, threading, time
@@ -35,11 +34,7 @@ def interposed(tmp_path_factory):
                    check=True)
 
     def run(code, timeout=60, **environ):
-        done = subprocess.run([sys.executable, "-c", PRELUDE + code], capture_output=True,
-                              text=True, timeout=timeout, check=False,
-                              env={**os.environ, "LD_PRELOAD": str(library), **environ})
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return child.run(PRELUDE + code, timeout=timeout, LD_PRELOAD=str(library), **environ)
 
     return run
 

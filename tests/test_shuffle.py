@@ -1,8 +1,6 @@
 """shuffle_: the order of Permutation, in place, and nothing moved by a refused call."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastoptim as fo
+
+from support import child
 
 
 @given(n=st.integers(0, 500), seed=st.integers(0, 2**128 - 1), epoch=st.integers(0, 2**64 - 1))
@@ -71,8 +71,8 @@ print(peak() - before)
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc here")
 def test_memory_is_a_bit_a_row():
-    run = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
-    assert int(run.stdout) < 4096  # KiB: 500 KB of bits, where an array of indices takes 32 MB
+    # KiB: 500 KB of bits, where an array of indices takes 32 MB.
+    assert int(child.run(MEMORY)) < 4096
 
 
 def refuse(arrays, error, message, **options):

@@ -12,7 +12,7 @@ import pytest
 
 import fastoptim as fo
 
-from refusal import refused
+from support.refusal import refused
 
 SCHEDULES = [
     fo.schedules.constant(0.3),

@@ -6,9 +6,9 @@ import pytest
 
 import fastoptim as fo
 
-import reference_storage
-from cases import CASES, OPTIMIZERS, gradients, initial, name_of
-from refusal import refused
+from support import reference_storage
+from support.cases import CASES, OPTIMIZERS, gradients, initial, name_of
+from support.refusal import refused
 
 each_case = pytest.mark.parametrize("case", CASES, ids=name_of)
 

@@ -8,9 +8,9 @@ import pytest
 
 import fastoptim as fo
 
-import reference_storage
-from reference_storage import SIGNED, UNSIGNED
-from refusal import refused
+from support import reference_storage
+from support.reference_storage import SIGNED, UNSIGNED
+from support.refusal import refused
 
 BF16, F16, F32 = np.dtype(ml_dtypes.bfloat16), np.dtype(np.float16), np.dtype(np.float32)
 HALVES = {"bfloat16": BF16, "float16": F16}

@@ -1,17 +1,15 @@
 """Subnormal states give the NumPy version's bytes, as all others do: cpp/kernels/subnormals.hpp."""
 
-import os
 import platform
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from test_bits import assert_same_bytes
 
 import fastoptim as fo
 
-from cases import CASES, DTYPES, OPTIMIZERS, name_of
+from support import child
+from support.bits import assert_same_bytes
+from support.cases import CASES, DTYPES, OPTIMIZERS, name_of
 
 N = 5000
 EXTREME = [("adam", {"lr": lr, "eps": eps, "betas": betas})
@@ -127,32 +125,26 @@ def test_negative_zero_is_zero(dtype, stuck):
 @pytest.mark.parametrize("threads", (1, 3))
 def test_a_step_looks_for_them_if_the_last_one_met_some(threads):
     """Seen by what the sweep is told, not by its time."""
-    before = fo.get_num_threads()
     fo.set_num_threads(threads)
-    try:
-        g = np.full(500_000, 0.5, np.float32)
-        ours = fo.Adam(np.ones_like(g), g)
+    g = np.full(500_000, 0.5, np.float32)
+    ours = fo.Adam(np.ones_like(g), g)
 
-        def looks(steps):
-            found = []
-            for _ in range(steps):
-                ours.step()
-                found.append(ours._core.looked_for_subnormals)
-            return found
+    def looks(steps):
+        found = []
+        for _ in range(steps):
+            ours.step()
+            found.append(ours._core.looked_for_subnormals)
+        return found
 
-        assert looks(4) == [True, False, False, False]  # at first there may be some
-        g[-3:] = 0
-        ours.state[0]["m"][-3:] = 9 * np.finfo(np.float32).smallest_subnormal
-        assert looks(3) == [False, True, True]
-        ours.state[0]["m"][-3:] = 1
-        assert looks(3) == [True, False, False]
-    finally:
-        fo.set_num_threads(before)
+    assert looks(4) == [True, False, False, False]  # at first there may be some
+    g[-3:] = 0
+    ours.state[0]["m"][-3:] = 9 * np.finfo(np.float32).smallest_subnormal
+    assert looks(3) == [False, True, True]
+    ours.state[0]["m"][-3:] = 1
+    assert looks(3) == [True, False, False]
 
 
-@pytest.mark.parametrize("isa", fo.build_info()["isa_available"])
 def test_every_instruction_set(isa):
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-k", "not instruction_set", __file__],
-        env={**os.environ, "FASTOPTIM_ISA": isa}, capture_output=True, text=True)
+    done = child.python("-m", "pytest", "-q", "-k", "not instruction_set", __file__, timeout=300,
+                        FASTOPTIM_ISA=isa)
     assert done.returncode == 0, done.stdout

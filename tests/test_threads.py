@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -12,16 +11,11 @@ import fastoptim as fo
 import fastoptim._core
 from fastoptim import threads
 
-
-@pytest.fixture
-def keep_threads():
-    n = fo.get_num_threads()
-    yield
-    fo.set_num_threads(n)
+from support import child
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 1024])
-def test_the_number_set_is_the_number_got(keep_threads, n):
+def test_the_number_set_is_the_number_got(n):
     fo.set_num_threads(n)
     assert fo.get_num_threads() == fo.build_info()["threads"] == n
 
@@ -132,11 +126,12 @@ def test_no_control_groups_at_all(tmp_path):
     assert threads._cgroup_quota(tmp_path, tmp_path / "missing") is None
 
 
+NO_VARIABLES = {k: None for k in os.environ if k.startswith(("FASTOPTIM_", "OMP_"))}
+
+
 def import_with(**environ):
     code = "import fastoptim as fo; info = fo.build_info(); print(info['isa'], info['threads'])"
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("FASTOPTIM_", "OMP_"))}
-    return subprocess.run([sys.executable, "-c", code], check=False, timeout=60,
-                          env=clean | environ, text=True, capture_output=True)
+    return child.python("-c", code, **NO_VARIABLES | environ)
 
 
 def test_the_variables_are_read_at_import():
@@ -150,8 +145,7 @@ def test_the_variables_are_read_at_import():
 def test_affinity_is_respected_at_import():
     code = ("import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
             "import fastoptim; print(fastoptim.get_num_threads())")
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("FASTOPTIM_", "OMP_"))}
-    assert subprocess.check_output([sys.executable, "-c", code], env=clean, text=True) == "1\n"
+    assert child.run(code, **NO_VARIABLES) == "1\n"
 
 
 @pytest.mark.parametrize("name", ["sse9", "AVX2", "avx2 ", "baseline,avx2"])
@@ -173,14 +167,9 @@ def test_an_instruction_set_that_was_built_but_does_not_run_here_is_refused():
         assert f"got '{isa}'" in import_with(FASTOPTIM_ISA=isa).stderr
 
 
-def run(code, **environ):
-    return subprocess.run([sys.executable, "-c", code], check=True, timeout=120, text=True,
-                          capture_output=True, env={**os.environ, **environ}).stdout
-
-
 def test_each_block_is_stepped_once_and_before_the_step_returns():
     """By threads that take pieces from each other's shares, and wait for processors meanwhile."""
-    run("""
+    child.run("""
 import time
 import numpy as np, fastoptim as fo
 threads = 7
@@ -196,7 +185,7 @@ while time.monotonic() < end:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="no /proc here")
 def test_medium_steps_wake_threads_only_if_they_follow_each_other():
-    run("""
+    child.run("""
 import os, sys, time
 import numpy as np, fastoptim as fo
 def time_of_others():  # s on a processor
@@ -232,7 +221,7 @@ while taken_by(at_once) < 0.001:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="no /proc here")
 def test_threads_that_a_lower_number_leaves_over_are_not_woken():
-    run("""
+    child.run("""
 import os, time
 import numpy as np, fastoptim as fo
 def turns():  # of each thread on a processor, but of the caller

@@ -7,7 +7,7 @@ two-sided normal quantile of 0.001/K is at most 0.001. That quantile is 4.4 for 
 K = 2000. A defect that is there grows with the root of the sample: `make statistics` takes ten
 times the sample, and every lag up to 1024.
 
-Run it: python tests/permutation_statistics.py [--scale S]
+Run it: PYTHONPATH=tests python -m support.permutation_statistics [--scale S]
 """
 
 import argparse
@@ -17,6 +17,8 @@ from statistics import NormalDist
 import numpy as np
 
 import fastoptim as fo
+
+from . import reference_permutation as reference
 
 FALSE_ALARM = 0.001
 
@@ -165,8 +167,6 @@ def correlations(scale):
 
 
 def four_rounds(n, seed):
-    import reference_permutation as reference
-
     return reference.permutation(n, seed, rounds=4)
 
 

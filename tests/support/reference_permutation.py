@@ -117,7 +117,7 @@ def block_permutation(n, seed, epoch, block_rows, window_blocks):
 
 
 def vectors():
-    """What tests/data/permutation.json holds; `python tests/reference_permutation.py` prints it."""
+    """What data/permutation.json holds; `python -m support.reference_permutation` prints it."""
     seeds = ((0, 0), (1, 0), (0, 1), ((1 << 128) - 1, (1 << 64) - 1), (1 << 64, 3))
     small = [
         {"n": n, "seed": seed, "epoch": epoch, "rows": permutation(n, seed, epoch).tolist()}

@@ -1,0 +1,20 @@
+"""Fixtures of all tests."""
+
+import pytest
+
+import fastoptim as fo
+
+
+@pytest.fixture(autouse=True)
+def keep_threads():
+    """A test may set the number of threads: the next one starts with that of before."""
+    before = fo.get_num_threads()
+    yield
+    if fo.get_num_threads() != before:
+        fo.set_num_threads(before)
+
+
+@pytest.fixture(params=fo.build_info()["isa_available"])
+def isa(request):
+    """Each instruction set of this processor, which a child is told as FASTOPTIM_ISA."""
+    return request.param

@@ -1,8 +1,14 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests, and how hypothesis draws its examples."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import fastoptim as fo
+
+# The same examples in every run; on a busy machine one may take long.
+settings.register_profile("fastoptim", deadline=None, derandomize=True,
+                          suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fastoptim")
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,8 @@ OPTIMIZERS = {
     "adamw": (fo.AdamW, reference.adamw),
 }
 
+FUNCTIONS = {"sgd": fo.sgd_, "momentum": fo.momentum_, "rmsprop": fo.rmsprop_, "adam": fo.adam_}
+
 OPTIONS = {
     "sgd": [{}],
     "momentum": [

@@ -33,10 +33,13 @@ def python(*arguments, timeout=120, under=(), **variables):
 
 
 def run(code, *arguments, timeout=120, **variables):
-    """What the code prints. A crash, a hang or an error fails the test and shows the output.
-
-    Warnings are off: those of a fork beside threads would go to the child's stderr.
+    """What the code prints. A crash, a hang or an error fails the test.
     """
     done = python("-W", "ignore", "-c", code, *arguments, timeout=timeout, **variables)
     assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
     return done.stdout
+
+
+def printed(code, *arguments, **options):
+    """The same without the white space around it."""
+    return run(code, *arguments, **options).strip()

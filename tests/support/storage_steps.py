@@ -125,6 +125,7 @@ BROAD = [(case, dtypes) for k, case in enumerate(CASES)
 
 
 def print_digests():
+    """Run in a process of its own for each instruction set and number of threads."""
     print(json.dumps({"isa": fo.build_info()["isa"], "threads": fo.get_num_threads(), "digests": [
         digest(*run_fastoptim(case, dtypes, LARGE, steps=2)) for case, dtypes in BROAD]}))
 

@@ -22,7 +22,6 @@ others = len(os.listdir("/proc/self/task"))  # NumPy's
 n_workers = lambda: len(os.listdir("/proc/self/task")) - others
 """
 
-
 @pytest.fixture(scope="session")
 def interposed(tmp_path_factory):
     """run(code, **environ) -> what it prints, in a process with bench/interpose.cpp."""

@@ -144,7 +144,6 @@ opt.step(fresh)
 assert (params[0] == -202).all() and (params[1] == -4).all(), params[0]
 """
 
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's limits")
 @pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="has a malloc of its own")
 def test_where_memory_runs_out_in_a_step_the_next_one_takes_the_bound_gradients():

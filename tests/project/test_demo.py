@@ -5,13 +5,14 @@ import io
 import json
 import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastoptim import demo
 from fastoptim.demo import network
+
+from support import ROOT
 
 
 def skip_without(*modules):
@@ -168,7 +169,7 @@ def test_the_pictures_of_the_docs_are_those_that_the_code_draws(name, quick_demo
 
     from fastoptim.demo.pictures import style
 
-    committed = Path(__file__).parents[1] / "docs" / "images" / f"{name}.png"
+    committed = ROOT / "docs" / "images" / f"{name}.png"
     shown, drawn = (json.loads(Image.open(path).text[style.FACTS])
                     for path in (committed, quick_demo[0] / f"{name}.png"))
     assert shown["texts"] == drawn["texts"]

@@ -87,7 +87,6 @@ def fork_during(call, children):
     return found
 """
 
-
 def test_a_fork_during_a_step_leaves_an_optimizer_that_can_be_loaded():
     out = child.run(FORK + """
 def in_child():

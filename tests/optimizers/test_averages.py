@@ -1,6 +1,5 @@
 """ewma equals fastoptim.reference byte for byte, wherever its arrays lie."""
 
-
 import numpy as np
 import pytest
 
@@ -133,6 +132,7 @@ def test_other_buffers():
     assert type(fo.ewma(x.view(np.recarray))) is np.ndarray
 
 
+@pytest.mark.long
 def test_all_instruction_sets(isa):
     printed = child.run("from support.averages import *; print(digest(all_results()))",
                         FASTOPTIM_ISA=isa, FASTOPTIM_NUM_THREADS="2")

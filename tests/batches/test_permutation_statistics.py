@@ -1,12 +1,15 @@
 """No statistic of the orders lies beyond what chance gives, and four rounds would not pass.
 
-support/permutation_statistics.py says which statistics, and how the bound follows from their number.
+support/permutation_statistics.py says which statistics, and how the bound follows from their
+number.
 """
 
 import numpy as np
 import pytest
 
 from support import permutation_statistics as statistics
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

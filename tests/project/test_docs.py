@@ -7,14 +7,14 @@ import math
 import pkgutil
 import re
 import tomllib
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastoptim as fo
 
-ROOT = Path(__file__).parents[1]
+from support import ROOT
+
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 MODULES = [module.name for module in pkgutil.iter_modules(fo.__path__)
            if module.name not in ("__main__", "demo", "bench")]

@@ -79,6 +79,7 @@ def test_random_rounding_is_to_a_neighbour_and_leaves_exact_values(name):
         assert (got[beyond] == near[beyond]).all()
 
 
+@pytest.mark.long
 @each_half
 def test_the_mean_over_seeds_is_the_value(name):
     n = 100_000

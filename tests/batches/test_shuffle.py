@@ -68,7 +68,6 @@ fo.shuffle_(x)
 print(peak() - before)
 """
 
-
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc here")
 def test_memory_is_a_bit_a_row():
     # KiB: 500 KB of bits, where an array of indices takes 32 MB.

@@ -38,6 +38,7 @@ def expected_digests():
     return step_digests.expected_digests()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("threads", (1, 2, 3, 7))
 def test_all_instruction_sets_and_threads(isa, threads, expected_digests):
     got = json.loads(child.run("from support import step_digests; step_digests.print_digests()",

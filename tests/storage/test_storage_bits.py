@@ -223,6 +223,7 @@ def expected_digests():
     return storage_steps.expected_digests()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("threads", (1, 2, 3, 7))
 def test_all_instruction_sets_and_threads(isa, threads, expected_digests):
     got = json.loads(child.run("from support import storage_steps; storage_steps.print_digests()",

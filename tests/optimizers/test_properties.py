@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastoptim as fo
@@ -12,9 +12,7 @@ import fastoptim as fo
 from support.cases import CASES, OPTIMIZERS
 from support.refusal import refused
 
-# The same examples in every run; on a busy machine one may take long.
-in_general = settings(deadline=None, derandomize=True, max_examples=80,
-                      suppress_health_check=[HealthCheck.too_slow])
+in_general = settings(max_examples=80)
 
 dtypes = st.sampled_from([np.float32, np.float64])
 shapes = st.lists(st.integers(0, 5), max_size=4).map(tuple)

@@ -12,7 +12,6 @@ import fastoptim as fo
 class Weights(np.ndarray):
     """An array that owns its memory and can refer to others."""
 
-
 class Slotted(np.ndarray):
     __slots__ = ("model",)
 

@@ -38,19 +38,17 @@ stress:
 	build/stress_parallel
 
 # The core under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own: some minutes.
-SANITIZED = bits subnormals storage_bits storage optimizers boundary bound_arrays state_dict \
-  step_counts lifetime batches batches_passes batches_arrays permutation gather shuffle averages
 sanitize: $(VENV)/.test
 	CXXFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g1" $(INSTALL) \
 	  --no-deps --upgrade --target build/sanitized -C build-dir=build/sanitize .
 	PYTHONPATH=$(CURDIR)/build/sanitized \
 	  LD_PRELOAD="$(foreach x,asan stdc++,$$($(CXX) -print-file-name=lib$(x).so))" \
 	  ASAN_OPTIONS=detect_leaks=0 $(VENV)/bin/python -m pytest -q -p no:cacheprovider \
-	  $(SANITIZED:%=tests/test_%.py) -k "not all_instruction_sets and not seeds" $(TEST_ARGS)
+	  tests/optimizers tests/storage tests/batches -m "not long" $(TEST_ARGS)
 
 # The statistical tests of shuffled orders, on ten times the sample of `make test`: some minutes.
 statistics: $(VENV)/.test
-	$(VENV)/bin/python tests/permutation_statistics.py
+	PYTHONPATH=tests $(VENV)/bin/python -m support.permutation_statistics
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/fastoptim bench $(BENCH_ARGS)

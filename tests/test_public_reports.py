@@ -1,65 +1,25 @@
-"""Faults that users of other libraries reported in public, tried on this one.
+"""Faults that users of other libraries reported in public, tried here.
 
 A test is named by what the user saw. Its first line says where that was reported, and what was
 seen there; the rest is the same situation here.
 """
 
-import copy
-import json
-import operator
-import os
-import pickle
-import platform
-import signal
-import subprocess
-import sys
-import weakref
-
+from support import child
+import ctypes, numpy as np, fastoptim as fo
+import fastoptim as fo
 import numpy as np
+import numpy as np, fastoptim as fo
+import operator
+import pickle
+import pickle, sys
 import pytest
 
-import fastoptim as fo
-
 REFUSED = (AttributeError, RuntimeError, TypeError, ValueError)
-
-
-def run(code, timeout=60):
-    """What Python prints on the code; a crash, a hang or an error fails the test."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=timeout,
-                          capture_output=True, text=True)
-    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
-    return done.stdout
-
-
-def order(n, seed=0, epoch=0):
-    return fo.Permutation(n, seed, epoch)[:].tolist()
-
-
-def rows(batches):
-    return [row for batch in batches for row in batch.tolist()]
 
 
 # Crashes and hangs
 
 
-def test_what_a_loader_was_made_from_cannot_be_swapped_afterwards():
-    # https://github.com/PKU-ML/AdvNotRealFeatures/issues/6: a loader's data set was assigned.
-    batches, p = fo.MiniBatches(np.arange(10), batch_size=5, seed=1), fo.Permutation(10, seed=1)
-    for thing, name, value in [(batches, "batch_size", 2), (batches, "seed", 2),
-                               (batches, "shuffle", False), (batches, "drop_last", True),
-                               (p, "n", 10**9), (p, "seed", 2), (p, "epoch", 1)]:
-        before = getattr(thing, name)
-        with pytest.raises(AttributeError, match=name):
-            setattr(thing, name, value)
-        assert getattr(thing, name) == before
-    assert rows(batches) == list(p) == order(10, seed=1)
-
-
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_an_array_that_was_resized_is_not_read_where_it_lay(shuffle):
-    # https://github.com/numpy/numpy/issues/28429: a view kept looking at memory that was let go.
-    assert run(f"""
-import numpy as np, fastoptim as fo
 x, p = np.arange(3e6), np.zeros(3_000_000)
 batches, opt = fo.MiniBatches(x, batch_size=5, shuffle={shuffle}), fo.SGD(p)
 x.resize(10, refcheck=False)
@@ -101,7 +61,6 @@ print(code)
 os._exit(0)
 """
 
-
 @pytest.mark.parametrize("work", [
     "b = fo.MiniBatches(np.zeros((40_000, 20)), batch_size=20_000)\nwork = lambda: list(b)",
     "opt = fo.Adam(np.zeros(2_000_000), np.ones(2_000_000))\nwork = opt.step\n"
@@ -109,12 +68,12 @@ os._exit(0)
 ], ids=["loader", "step"])
 def test_a_child_forked_while_another_thread_works_does_not_hang(work):
     # https://github.com/ultralytics/ultralytics/pull/26085: forked with a lock held, it waited.
-    assert run(FORKS.format(work)) == "0\n"
+    assert child.run(FORKS.format(work)) == "0\n"
 
 
 def test_arithmetic_in_a_forked_child_does_not_hang():
     # https://github.com/OpenMathLib/OpenBLAS/issues/294: a child's first product never ended.
-    assert run("""
+    assert child.run("""
 import os, signal, numpy as np, fastoptim as fo
 fo.set_num_threads(4)
 opt = fo.Adam(np.zeros(1_000_000), np.ones(1_000_000))
@@ -132,7 +91,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
                                   "lambda: fo.ewma(x)", "lambda: order[:]"])
 def test_a_daemon_thread_does_not_abort_the_process_at_its_end(work):
     # https://github.com/pytorch/pytorch/issues/38228: terminate called without an active exception.
-    assert run(f"""
+    assert child.run(f"""
 import threading, time
 import numpy as np, fastoptim as fo
 x = np.random.default_rng(0).random((100_000, 10))
@@ -150,7 +109,7 @@ print("end")
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc as Linux has them")
 def test_a_thread_that_cannot_be_started_is_not_waited_for():
     # https://github.com/valkey-io/valkey-search/issues/1344: a pool waited for a thread not begun.
-    assert run("""
+    assert child.run("""
 import resource, numpy as np, fastoptim as fo
 x = np.arange(1000)
 batches = fo.MiniBatches(x, batch_size=100, prefetch=1)
@@ -165,7 +124,7 @@ for epoch in range(3):
 
 def test_positions_that_a_thread_writes_to_meanwhile_are_no_crash():
     # https://github.com/numpy/numpy/issues/15387: threads and an array of indices, corruption.
-    assert run("""
+    assert child.run("""
 import sys, threading, time, numpy as np, fastoptim as fo
 sys.setswitchinterval(1e-6)
 a, p, stop = np.zeros(20_000, np.int64), fo.Permutation(1000), time.monotonic() + 2
@@ -186,7 +145,7 @@ print(all(0 <= row < 1000 for row in seen))
 
 def test_a_finaliser_that_reads_the_loader_does_not_deadlock():
     # https://github.com/getsentry/sentry-python/issues/803: the collector ran under a lock.
-    assert run("""
+    assert child.run("""
 import gc, numpy as np, fastoptim as fo
 class Finalised:
     def __init__(self):
@@ -223,7 +182,7 @@ def test_an_array_that_refers_to_what_refers_to_it_is_freed(make):
 
 def test_letting_go_of_a_loader_does_not_hold_up_other_threads():
     # https://github.com/pybind/pybind11/issues/1446: a destructor waited for a thread with the GIL.
-    assert run("""
+    assert child.run("""
 import sys, threading, time, numpy as np, fastoptim as fo
 sys.setswitchinterval(100)  # the main thread is never asked for the GIL
 ticks = 0
@@ -320,12 +279,6 @@ def test_states_of_8_bits_come_back_from_a_file():
 # Results and speed that depend on what they must not
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux",
-                    reason="sets the control word of x86 by way of glibc")
-def test_worker_threads_flush_and_round_as_their_caller_does():
-    # https://github.com/EddyRivasLab/hmmer/issues/106: worker threads lost the flush-to-zero flag.
-    assert run("""
-import ctypes, numpy as np, fastoptim as fo
 libm, env = ctypes.CDLL("libm.so.6"), (ctypes.c_uint32 * 8)()
 libm.fegetenv(env)
 usual = env[7]
@@ -351,7 +304,7 @@ print([len(f) for f in found], len(set.union(*found)))
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at threads in /proc")
 def test_a_lower_number_of_threads_leaves_the_others_asleep():
     # https://github.com/Macaulay2/M2/issues/4177: a lower number of threads was not kept to.
-    assert run("""
+    assert child.run("""
 import pathlib, time, numpy as np, fastoptim as fo
 def wakes():
     return {task.parent.name: int(task.read_text().split("voluntary_ctxt_switches:")[1].split()[0])
@@ -372,7 +325,7 @@ print(sum(count > before.get(thread, 0) for thread, count in wakes().items()) <=
 
 def test_threads_without_work_do_not_keep_a_processor_busy():
     # https://github.com/microsoft/onnxruntime/pull/11841: idle threads spun between requests.
-    used = float(run("""
+    used = float(child.run("""
 import time, numpy as np, fastoptim as fo
 fo.set_num_threads(4)
 opt = fo.SGD(np.zeros(2_000_000), np.ones(2_000_000))
@@ -607,139 +560,6 @@ def test_two_optimizers_made_from_the_same_groups_keep_their_own_rates():
 # The loader as people use it
 
 
-def test_a_look_at_the_first_batch_loses_nothing():
-    # https://github.com/awslabs/gluonts/issues/281: next(iter(...)) to have a look at the data.
-    batches = fo.MiniBatches(np.arange(10), batch_size=3)
-    assert batches.peek().tolist() == batches.peek().tolist() == order(10)[:3]
-    assert rows(batches) == order(10)
-    look = next(iter(batches)).tolist()
-    following = rows(batches)
-    assert sorted(following) == list(range(10)) and look in (order(10, epoch=1)[:3], following[:3])
-
-
-def test_a_loop_after_a_break_begins_a_pass_of_its_own():
-    # https://github.com/facebookarchive/torchnet/issues/57: samples of the loop that was left.
-    batches = fo.MiniBatches(np.arange(10), batch_size=3)
-    for _ in batches:
-        break
-    for _ in range(3):
-        assert sorted(rows(batches)) == list(range(10))
-
-
-def test_a_loop_in_a_loop_over_the_same_data_ends():
-    # https://github.com/pytorch/text/issues/1282: from the second round on, the loop was empty.
-    batches = fo.MiniBatches(np.arange(6), batch_size=2)
-    pairs = [(x.tolist(), rows(batches)) for x in batches]
-    assert sorted(row for x, _ in pairs for row in x) == list(range(6))
-    assert [sorted(inner) for _, inner in pairs] == [list(range(6))] * 3
-
-
-def test_two_loaders_side_by_side_lose_nothing():
-    # https://github.com/facebookresearch/fairseq/issues/1746: two loaders, zipped.
-    long = fo.MiniBatches(np.arange(10), batch_size=2)
-    short = fo.MiniBatches(np.arange(4), batch_size=2)
-    starts = [order(10, epoch=k)[:4] for k in range(4)]  # of passes
-    for _ in range(2):
-        for pairs in (list(zip(long, short)), [pair[::-1] for pair in zip(short, long)]):
-            assert rows(x for x, _ in pairs) in starts
-            assert sorted(rows(y for _, y in pairs)) == list(range(4))
-
-
-def test_a_second_resume_within_an_epoch_is_where_it_was_left():
-    # https://github.com/KempnerInstitute/KempnerForge/issues/57: the second resume went back.
-    state, taken = None, []
-    for _ in range(3):
-        batches = fo.MiniBatches(np.arange(100), batch_size=7)
-        if state is not None:
-            batches.load_state_dict(json.loads(json.dumps(state)))
-        iterator = iter(batches)
-        taken += [row for _ in range(3) for row in next(iterator).tolist()]
-        state = batches.state_dict()
-    assert taken == order(100)[:63]
-
-
-def test_asking_for_the_state_does_not_spoil_a_loaded_one():
-    # https://github.com/meta-pytorch/data/pull/1548: state_dict() before made the load forgotten.
-    first, second = (fo.MiniBatches(np.arange(10), batch_size=5) for _ in range(2))
-    next(iter(first))
-    second.state_dict()
-    second.load_state_dict(first.state_dict())
-    assert second.state_dict() == first.state_dict()
-    assert rows(second) == order(10)[5:]
-    assert rows(second) == order(10, epoch=1)
-
-
-def test_a_state_saved_at_the_end_of_an_epoch_drops_no_epoch():
-    # https://github.com/meta-pytorch/data/issues/1437: loaded at its end, an epoch was skipped.
-    first, second = (fo.MiniBatches(np.arange(10), batch_size=5) for _ in range(2))
-    assert rows(first) == order(10)
-    second.load_state_dict(first.state_dict())
-    assert rows(second) == rows(first) == order(10, epoch=1)
-
-
-@pytest.mark.parametrize("prefetch", [0, 2])
-def test_an_augmentation_in_place_does_not_eat_the_data_set(prefetch):
-    # https://github.com/facebookresearch/pycls/pull/21: augmented in place, the data changed.
-    X = np.arange(12.0).reshape(6, 2)
-    before = X.copy()
-    for shuffle in (True, False):
-        batches = fo.MiniBatches(X, batch_size=2, shuffle=shuffle, prefetch=prefetch)
-        for x in (*batches, batches.peek()):
-            if shuffle:
-                x -= x.mean()
-            else:
-                with pytest.raises(ValueError, match="read-only"):
-                    x -= x.mean()
-    assert np.array_equal(X, before) and X.flags.writeable
-
-
-def test_dropping_the_only_batch_is_an_error():
-    # https://github.com/huggingface/datasets/issues/7113: 100 rows, batches of 101: not one came.
-    with pytest.raises(ValueError, match="drop_last"):
-        fo.MiniBatches(np.arange(100), batch_size=101, drop_last=True)
-    assert len(rows(fo.MiniBatches(np.arange(100), batch_size=100, drop_last=True))) == 100
-
-
-def test_a_last_batch_of_one_row_can_be_left_out():
-    # https://github.com/pytorch/pytorch/issues/7716: batch normalisation failed on a batch of one.
-    def sizes(n, **options):
-        batches = fo.MiniBatches(np.arange(n), batch_size=4, min_batch=2, **options)
-        taken = [len(x) for x in batches]
-        assert len(taken) == len(batches)
-        return taken
-
-    assert [sizes(n) for n in (8, 9, 10)] == [[4, 4], [4, 4], [4, 4, 2]]
-    assert sizes(9, shuffle=False, prefetch=1) == [4, 4]
-
-
-def test_a_resumed_pass_says_how_many_batches_will_come():
-    # https://github.com/NVIDIA-NeMo/Speech/issues/10007: a progress bar of the wrong length.
-    batches = fo.MiniBatches(np.arange(95), batch_size=10, start=(2, 40))
-    assert len(batches) == 10 and batches.remaining == 6
-    iterator = iter(batches)
-    for left in (6, 5, 4):
-        assert operator.length_hint(iterator) == batches.remaining == left
-        next(iterator)
-    assert len(list(iterator)) == 3
-
-
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy,
-                                       lambda x: pickle.loads(pickle.dumps(x))],
-                         ids=["copy", "deepcopy", "pickle"])
-def test_a_copy_of_a_loader_has_a_place_of_its_own(duplicate):
-    # https://github.com/pescadores/pescador/issues/112: each use moved the one stream they shared.
-    first = fo.MiniBatches(np.arange(10), batch_size=2, seed=3, start=(1, 4), prefetch=1)
-    second = duplicate(first)
-    third = duplicate(second)
-    assert rows(second) == rows(first) == rows(third) == order(10, 3, 1)[4:]
-
-
-def test_a_loader_can_be_sent_to_another_process():
-    # https://github.com/meta-pytorch/data/issues/1404: cannot pickle 'torch._C.Generator' object.
-    batches = fo.MiniBatches(np.arange(10), batch_size=4, seed=5)
-    text = pickle.dumps(batches)
-    assert eval(run(f"""
-import pickle, sys
 print([x.tolist() for x in pickle.loads({text!r})])
 """)) == [x.tolist() for x in batches]
 
@@ -852,7 +672,6 @@ def test_a_misspelt_option_is_refused_with_the_nearest():
                                            ("--seconds", "nan"), ("--threads", "0")])
 def test_a_number_on_the_command_line_is_checked_before_the_work(option, value):
     # https://github.com/openvax/mhcflurry/issues/353: NaN, inf, sizes of 0 failed too late.
-    done = subprocess.run([sys.executable, "-m", "fastoptim", "bench", option, value], timeout=60,
-                          capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"})
+    done = child.python("-m", "fastoptim", "bench", option, value, COLUMNS="80")
     assert done.returncode != 0 and "Traceback" not in done.stderr and not done.stdout
     assert option[2:] in done.stderr.strip().splitlines()[-1]

@@ -1,5 +1,5 @@
-// Codecs between float32 and types of fewer bytes, as tests/reference_storage.py defines them. They
-// work on a tile at a time, two elements at a time.
+// Codecs between float32 and types of fewer bytes, as tests/support/reference_storage.py defines
+// them. They work on a tile at a time, two elements at a time.
 //
 // Two adjacent elements are one word. A pair of bfloat16 is decoded by a shift and a mask and encoded
 // by a shift and a merge. Widening loads and narrowing stores would saturate the one port that moves

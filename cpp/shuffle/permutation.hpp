@@ -1,6 +1,6 @@
 // perm-v1: the order of an epoch, a pure function of (n, seed, epoch).
 //
-// docs/permutation.md defines it; tests/reference_permutation.py is the definition in NumPy.
+// docs/permutation.md defines it; tests/support/reference_permutation.py is that in NumPy.
 #pragma once
 
 #include <atomic>

@@ -4,15 +4,23 @@ A test is named by what the user saw. Its first line says where that was reporte
 seen there; the rest is the same situation here.
 """
 
-from support import child
-import ctypes, numpy as np, fastoptim as fo
-import fastoptim as fo
-import numpy as np
-import numpy as np, fastoptim as fo
+import copy
+import json
 import operator
 import pickle
-import pickle, sys
+import platform
+import signal
+import sys
+import weakref
+
+import numpy as np
 import pytest
+
+import fastoptim as fo
+
+from support import child
+from support.orders import order_list as order
+from support.orders import row_list as rows
 
 REFUSED = (AttributeError, RuntimeError, TypeError, ValueError)
 
@@ -20,6 +28,24 @@ REFUSED = (AttributeError, RuntimeError, TypeError, ValueError)
 # Crashes and hangs
 
 
+def test_what_a_loader_was_made_from_cannot_be_swapped_afterwards():
+    # https://github.com/PKU-ML/AdvNotRealFeatures/issues/6: a loader's data set was assigned.
+    batches, p = fo.MiniBatches(np.arange(10), batch_size=5, seed=1), fo.Permutation(10, seed=1)
+    for thing, name, value in [(batches, "batch_size", 2), (batches, "seed", 2),
+                               (batches, "shuffle", False), (batches, "drop_last", True),
+                               (p, "n", 10**9), (p, "seed", 2), (p, "epoch", 1)]:
+        before = getattr(thing, name)
+        with pytest.raises(AttributeError, match=name):
+            setattr(thing, name, value)
+        assert getattr(thing, name) == before
+    assert rows(batches) == list(p) == order(10, seed=1)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_array_that_was_resized_is_not_read_where_it_lay(shuffle):
+    # https://github.com/numpy/numpy/issues/28429: a view kept looking at memory that was let go.
+    assert child.run(f"""
+import numpy as np, fastoptim as fo
 x, p = np.arange(3e6), np.zeros(3_000_000)
 batches, opt = fo.MiniBatches(x, batch_size=5, shuffle={shuffle}), fo.SGD(p)
 x.resize(10, refcheck=False)
@@ -279,6 +305,12 @@ def test_states_of_8_bits_come_back_from_a_file():
 # Results and speed that depend on what they must not
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux",
+                    reason="sets the control word of x86 by way of glibc")
+def test_worker_threads_flush_and_round_as_their_caller_does():
+    # https://github.com/EddyRivasLab/hmmer/issues/106: worker threads lost the flush-to-zero flag.
+    assert child.run("""
+import ctypes, numpy as np, fastoptim as fo
 libm, env = ctypes.CDLL("libm.so.6"), (ctypes.c_uint32 * 8)()
 libm.fegetenv(env)
 usual = env[7]
@@ -560,6 +592,139 @@ def test_two_optimizers_made_from_the_same_groups_keep_their_own_rates():
 # The loader as people use it
 
 
+def test_a_look_at_the_first_batch_loses_nothing():
+    # https://github.com/awslabs/gluonts/issues/281: next(iter(...)) to have a look at the data.
+    batches = fo.MiniBatches(np.arange(10), batch_size=3)
+    assert batches.peek().tolist() == batches.peek().tolist() == order(10)[:3]
+    assert rows(batches) == order(10)
+    look = next(iter(batches)).tolist()
+    following = rows(batches)
+    assert sorted(following) == list(range(10)) and look in (order(10, epoch=1)[:3], following[:3])
+
+
+def test_a_loop_after_a_break_begins_a_pass_of_its_own():
+    # https://github.com/facebookarchive/torchnet/issues/57: samples of the loop that was left.
+    batches = fo.MiniBatches(np.arange(10), batch_size=3)
+    for _ in batches:
+        break
+    for _ in range(3):
+        assert sorted(rows(batches)) == list(range(10))
+
+
+def test_a_loop_in_a_loop_over_the_same_data_ends():
+    # https://github.com/pytorch/text/issues/1282: from the second round on, the loop was empty.
+    batches = fo.MiniBatches(np.arange(6), batch_size=2)
+    pairs = [(x.tolist(), rows(batches)) for x in batches]
+    assert sorted(row for x, _ in pairs for row in x) == list(range(6))
+    assert [sorted(inner) for _, inner in pairs] == [list(range(6))] * 3
+
+
+def test_two_loaders_side_by_side_lose_nothing():
+    # https://github.com/facebookresearch/fairseq/issues/1746: two loaders, zipped.
+    long = fo.MiniBatches(np.arange(10), batch_size=2)
+    short = fo.MiniBatches(np.arange(4), batch_size=2)
+    starts = [order(10, epoch=k)[:4] for k in range(4)]  # of passes
+    for _ in range(2):
+        for pairs in (list(zip(long, short)), [pair[::-1] for pair in zip(short, long)]):
+            assert rows(x for x, _ in pairs) in starts
+            assert sorted(rows(y for _, y in pairs)) == list(range(4))
+
+
+def test_a_second_resume_within_an_epoch_is_where_it_was_left():
+    # https://github.com/KempnerInstitute/KempnerForge/issues/57: the second resume went back.
+    state, taken = None, []
+    for _ in range(3):
+        batches = fo.MiniBatches(np.arange(100), batch_size=7)
+        if state is not None:
+            batches.load_state_dict(json.loads(json.dumps(state)))
+        iterator = iter(batches)
+        taken += [row for _ in range(3) for row in next(iterator).tolist()]
+        state = batches.state_dict()
+    assert taken == order(100)[:63]
+
+
+def test_asking_for_the_state_does_not_spoil_a_loaded_one():
+    # https://github.com/meta-pytorch/data/pull/1548: state_dict() before made the load forgotten.
+    first, second = (fo.MiniBatches(np.arange(10), batch_size=5) for _ in range(2))
+    next(iter(first))
+    second.state_dict()
+    second.load_state_dict(first.state_dict())
+    assert second.state_dict() == first.state_dict()
+    assert rows(second) == order(10)[5:]
+    assert rows(second) == order(10, epoch=1)
+
+
+def test_a_state_saved_at_the_end_of_an_epoch_drops_no_epoch():
+    # https://github.com/meta-pytorch/data/issues/1437: loaded at its end, an epoch was skipped.
+    first, second = (fo.MiniBatches(np.arange(10), batch_size=5) for _ in range(2))
+    assert rows(first) == order(10)
+    second.load_state_dict(first.state_dict())
+    assert rows(second) == rows(first) == order(10, epoch=1)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_an_augmentation_in_place_does_not_eat_the_data_set(prefetch):
+    # https://github.com/facebookresearch/pycls/pull/21: augmented in place, the data changed.
+    X = np.arange(12.0).reshape(6, 2)
+    before = X.copy()
+    for shuffle in (True, False):
+        batches = fo.MiniBatches(X, batch_size=2, shuffle=shuffle, prefetch=prefetch)
+        for x in (*batches, batches.peek()):
+            if shuffle:
+                x -= x.mean()
+            else:
+                with pytest.raises(ValueError, match="read-only"):
+                    x -= x.mean()
+    assert np.array_equal(X, before) and X.flags.writeable
+
+
+def test_dropping_the_only_batch_is_an_error():
+    # https://github.com/huggingface/datasets/issues/7113: 100 rows, batches of 101: not one came.
+    with pytest.raises(ValueError, match="drop_last"):
+        fo.MiniBatches(np.arange(100), batch_size=101, drop_last=True)
+    assert len(rows(fo.MiniBatches(np.arange(100), batch_size=100, drop_last=True))) == 100
+
+
+def test_a_last_batch_of_one_row_can_be_left_out():
+    # https://github.com/pytorch/pytorch/issues/7716: batch normalisation failed on a batch of one.
+    def sizes(n, **options):
+        batches = fo.MiniBatches(np.arange(n), batch_size=4, min_batch=2, **options)
+        taken = [len(x) for x in batches]
+        assert len(taken) == len(batches)
+        return taken
+
+    assert [sizes(n) for n in (8, 9, 10)] == [[4, 4], [4, 4], [4, 4, 2]]
+    assert sizes(9, shuffle=False, prefetch=1) == [4, 4]
+
+
+def test_a_resumed_pass_says_how_many_batches_will_come():
+    # https://github.com/NVIDIA-NeMo/Speech/issues/10007: a progress bar of the wrong length.
+    batches = fo.MiniBatches(np.arange(95), batch_size=10, start=(2, 40))
+    assert len(batches) == 10 and batches.remaining == 6
+    iterator = iter(batches)
+    for left in (6, 5, 4):
+        assert operator.length_hint(iterator) == batches.remaining == left
+        next(iterator)
+    assert len(list(iterator)) == 3
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy,
+                                       lambda x: pickle.loads(pickle.dumps(x))],
+                         ids=["copy", "deepcopy", "pickle"])
+def test_a_copy_of_a_loader_has_a_place_of_its_own(duplicate):
+    # https://github.com/pescadores/pescador/issues/112: each use moved the one stream they shared.
+    first = fo.MiniBatches(np.arange(10), batch_size=2, seed=3, start=(1, 4), prefetch=1)
+    second = duplicate(first)
+    third = duplicate(second)
+    assert rows(second) == rows(first) == rows(third) == order(10, 3, 1)[4:]
+
+
+def test_a_loader_can_be_sent_to_another_process():
+    # https://github.com/meta-pytorch/data/issues/1404: cannot pickle 'torch._C.Generator' object.
+    batches = fo.MiniBatches(np.arange(10), batch_size=4, seed=5)
+    text = pickle.dumps(batches)
+    assert eval(child.run(f"""
+import pickle, sys
 print([x.tolist() for x in pickle.loads({text!r})])
 """)) == [x.tolist() for x in batches]
 

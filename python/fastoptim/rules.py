@@ -42,7 +42,7 @@ class Rule(Options):
         """What the kernel's coefficients are made of, beside what all rules have."""
         return ()
 
-    def to_core(self) -> _core.Rule:
+    def to_core(self) -> tuple:
         """The rule as the core takes it."""
         return _core.Rule(kernel=self.kernel, weight_decay=self.weight_decay,
                           decoupled=self.decoupled, maximize=self.maximize,

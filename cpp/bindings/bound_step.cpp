@@ -55,10 +55,10 @@ class BoundStep::BusyGuard {
   std::atomic<unsigned>& busy_;
 };
 
-BoundStep::BoundStep(const References<RuleSpec>& rules, const References<TensorSpec>& tensors,
-                     Index t, bool uint16_is_bfloat16)
+BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t,
+                     bool uint16_is_bfloat16)
     : t_(t) {
-  for (const RuleSpec& rule : rules) groups_.emplace_back(rule);
+  for (py::handle rule : rules) groups_.emplace_back(RuleSpec(rule));
   bind_tensors(tensors, uint16_is_bfloat16);
   check_no_shared_memory();
   lay_out_tensors();
@@ -67,9 +67,10 @@ BoundStep::BoundStep(const References<RuleSpec>& rules, const References<TensorS
   set_cohorts(std::move(cohorts));
 }
 
-void BoundStep::bind_tensors(const References<TensorSpec>& specs, bool uint16_is_bfloat16) {
+void BoundStep::bind_tensors(const py::sequence& specs, bool uint16_is_bfloat16) {
   tensors_.reserve(specs.size());
-  for (const TensorSpec& spec : specs) {
+  for (py::handle packed : specs) {
+    const TensorSpec spec(packed);
     RuleGroup& group = groups_.at(spec.group);
     tensors_.emplace_back(spec, group, uint16_is_bfloat16);
     if (!tensors_.back().computes_in_float64()) group.set_in_float32();
@@ -225,11 +226,11 @@ py::tuple BoundStep::snapshot(const py::sequence& arrays) {
   return py::make_tuple(Index(t_), counts, indices, copies);
 }
 
-std::vector<RuleGroup> BoundStep::changed_groups(const References<RuleSpec>& rules) const {
+std::vector<RuleGroup> BoundStep::changed_groups(const py::sequence& rules) const {
   if (rules.size() != groups_.size()) throw py::value_error("rules must hold one a group");
   std::vector<RuleGroup> groups;
   for (std::size_t k = 0; k < rules.size(); ++k)
-    groups.push_back(groups_[k].with_options(rules[k]));
+    groups.push_back(groups_[k].with_options(RuleSpec(rules[k])));
   return groups;
 }
 
@@ -255,7 +256,7 @@ std::vector<BoundStep::Copy> BoundStep::read_copies(const py::sequence& copies) 
   return result;
 }
 
-void BoundStep::commit(const References<RuleSpec>& rules, bool stochastic, std::uint64_t seed,
+void BoundStep::commit(const py::sequence& rules, bool stochastic, std::uint64_t seed,
                        const py::object& progress, const py::sequence& copies,
                        const py::sequence& stores) {
   py::list replaced;  // destroyed last: a finalizer may use the optimizer

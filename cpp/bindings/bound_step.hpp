@@ -2,7 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <vector>
 
 #include "../core/step.hpp"
@@ -11,13 +10,11 @@
 
 namespace fastoptim {
 
-template <class T>
-using References = std::vector<std::reference_wrapper<const T>>;
-
 class BoundStep {
  public:
-  // t: the number of steps taken before, of the step and of each tensor.
-  BoundStep(const References<RuleSpec>& rules, const References<TensorSpec>& tensors, Index t,
+  // rules, tensors: sequences of what _core.Rule and _core.Tensor return. t: the number of steps
+  // taken before, by the step and by each tensor.
+  BoundStep(const py::sequence& rules, const py::sequence& tensors, Index t,
             bool uint16_is_bfloat16);
   BoundStep(const BoundStep&) = delete;
 
@@ -45,7 +42,7 @@ class BoundStep {
   // step writes is copied first. stores: triples (object, attribute, value), for what Python keeps
   // of the same facts. It is one call because a signal handler can run between any two bytecodes:
   // so the handler finds all of the change, or none.
-  void commit(const References<RuleSpec>& rules, bool stochastic, std::uint64_t seed,
+  void commit(const py::sequence& rules, bool stochastic, std::uint64_t seed,
               const py::object& progress, const py::sequence& copies, const py::sequence& stores);
 
   // Calls f(PyObject*) for every array that is kept between steps, until it returns other than 0.
@@ -81,7 +78,7 @@ class BoundStep {
   };
 
   // Of the constructor.
-  void bind_tensors(const References<TensorSpec>& specs, bool uint16_is_bfloat16);
+  void bind_tensors(const py::sequence& specs, bool uint16_is_bfloat16);
   void check_no_shared_memory();
   void lay_out_tensors();
 
@@ -96,7 +93,7 @@ class BoundStep {
   void run_kernels();
 
   // Of commit().
-  std::vector<RuleGroup> changed_groups(const References<RuleSpec>& rules) const;
+  std::vector<RuleGroup> changed_groups(const py::sequence& rules) const;
   Progress read_progress(const py::object& progress);
   std::vector<Copy> read_copies(const py::sequence& copies) const;
 

@@ -1,8 +1,24 @@
 #include "bound_tensor.hpp"
 
+#include <pybind11/stl.h>
+
 #include <cstdint>
+#include <tuple>
 
 namespace fastoptim {
+
+py::tuple TensorSpec::pack(const py::object& parameter, const py::object& gradient,
+                           const py::sequence& states, const py::sequence& labels,
+                           const py::sequence& scales, const py::object& master,
+                           std::size_t group) {
+  return py::make_tuple(group, labels, parameter, gradient, states, scales, master);
+}
+
+TensorSpec::TensorSpec(py::handle packed) {
+  std::tie(group, labels, parameter, gradient, states, scales, master) =
+      packed.cast<std::tuple<std::size_t, std::vector<std::string>, py::object, py::object,
+                             std::vector<py::object>, std::vector<py::array>, py::object>>();
+}
 
 BoundArray::BoundArray(py::array x, std::string label)
     : array_(std::move(x)),

@@ -11,7 +11,7 @@
 
 namespace fastoptim {
 
-// `_core.Tensor`: a parameter and what goes with it, as Python describes them.
+// A parameter and what goes with it, as Python describes them: the arguments of `_core.Tensor`.
 struct TensorSpec {
   std::size_t group;                // index of its rule
   std::vector<std::string> labels;  // what errors call the parameter, gradient, states and master
@@ -20,6 +20,11 @@ struct TensorSpec {
   std::vector<py::object> states;
   std::vector<py::array> scales;  // of the states in q8: one for each state, or none
   py::object master;              // of a parameter of fewer bytes: its float32 master, or None
+
+  static py::tuple pack(const py::object& parameter, const py::object& gradient,
+                        const py::sequence& states, const py::sequence& labels,
+                        const py::sequence& scales, const py::object& master, std::size_t group);
+  explicit TensorSpec(py::handle packed);
 };
 
 // An array, and its header as it was when the array was checked. NumPy lets the owner of an array

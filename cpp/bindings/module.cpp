@@ -251,37 +251,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
 
   kernels();  // so that a wrong FASTOPTIM_ISA fails the import instead of the first step
 
-  py::class_<RuleSpec>(m, "Rule", "A rule and its options, in the order of the compiled rule's.")
-      .def(py::init([](std::string kernel, double weight_decay, bool decoupled, bool maximize,
-                       std::vector<double> options) {
-             return RuleSpec{std::move(kernel), weight_decay, decoupled, maximize,
-                             std::move(options)};
-           }),
-           py::kw_only(), py::arg("kernel"), py::arg("weight_decay"), py::arg("decoupled"),
-           py::arg("maximize"), py::arg("options"));
-
-  py::class_<TensorSpec>(m, "Tensor",
-                         "A parameter and what goes with it. labels: what errors call the "
-                         "parameter, the gradient, each state and the master.")
-      .def(py::init([](py::object parameter, py::object gradient, std::vector<py::object> states,
-                       std::vector<std::string> labels, std::vector<py::array> scales,
-                       py::object master, std::size_t group) {
-             return TensorSpec{group,
-                               std::move(labels),
-                               std::move(parameter),
-                               std::move(gradient),
-                               std::move(states),
-                               std::move(scales),
-                               std::move(master)};
-           }),
-           py::kw_only(), py::arg("parameter"), py::arg("gradient"), py::arg("states"),
-           py::arg("labels"), py::arg("scales") = py::tuple(), py::arg("master") = py::none(),
-           py::arg("group") = 0);
-
   py::class_<BoundStep> step(m, "Step", collectable<BoundStep>());
-  step.def(py::init<const References<RuleSpec>&, const References<TensorSpec>&, Index, bool>(),
-           py::arg("rules"), py::arg("tensors"), py::arg("t") = 0,
-           py::arg("uint16_is_bfloat16") = false)
+  step.def(py::init<const py::sequence&, const py::sequence&, Index, bool>(), py::arg("rules"),
+           py::arg("tensors"), py::arg("t") = 0, py::arg("uint16_is_bfloat16") = false)
       .def("set_rounding", &BoundStep::set_rounding, py::arg("stochastic"), py::arg("seed"))
       .def("zero_states", &BoundStep::zero_states)
       .def("snapshot", &BoundStep::snapshot, py::arg("arrays"))
@@ -299,6 +271,16 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def_property_readonly("nonnegative_states", &nonnegative_states)
       .def_property_readonly("options", &options);
   m.def("rules", &rules);
+
+  m.def("Rule", &RuleSpec::pack, "A rule and its options, for Step.", py::kw_only(),
+        py::arg("kernel"), py::arg("weight_decay"), py::arg("decoupled"), py::arg("maximize"),
+        py::arg("options"));
+  m.def("Tensor", &TensorSpec::pack,
+        "A parameter and what goes with it, for Step. labels: what errors call the parameter, the "
+        "gradient, each state and the master.",
+        py::kw_only(), py::arg("parameter"), py::arg("gradient"), py::arg("states"),
+        py::arg("labels"), py::arg("scales") = py::tuple(), py::arg("master") = py::none(),
+        py::arg("group") = 0);
 
   m.def("as_array", &as_array, py::arg("x"), py::arg("label"), py::arg("keep_subclass") = false);
   m.def(

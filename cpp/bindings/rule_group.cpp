@@ -1,20 +1,19 @@
 #include "rule_group.hpp"
 
-#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 
 #include "../core/dispatch.hpp"
 
 namespace fastoptim {
 namespace {
-
-namespace py = pybind11;
 
 // The name of a rule, then the options that select its variant.
 std::string full_name(const RuleFacts& facts) {
@@ -68,6 +67,16 @@ bool all_representable(const Coefficients& c) {
 }
 
 }  // namespace
+
+py::tuple RuleSpec::pack(const py::str& kernel, double weight_decay, bool decoupled, bool maximize,
+                         const py::sequence& options) {
+  return py::make_tuple(kernel, weight_decay, decoupled, maximize, options);
+}
+
+RuleSpec::RuleSpec(py::handle packed) {
+  std::tie(kernel, weight_decay, decoupled, maximize, options) =
+      packed.cast<std::tuple<std::string, double, bool, bool, std::vector<double>>>();
+}
 
 RuleGroup::RuleGroup(const RuleSpec& spec)
     : rule_(&find_rule(spec.kernel)),

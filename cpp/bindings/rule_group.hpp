@@ -1,6 +1,8 @@
 // A group of parameters: its rule, its options, and the coefficients of a step.
 #pragma once
 
+#include <pybind11/pybind11.h>
+
 #include <string>
 #include <vector>
 
@@ -8,12 +10,23 @@
 
 namespace fastoptim {
 
-// `_core.Rule`: a rule and its options, as Python describes them.
+namespace py = pybind11;
+
+// A rule and its options, as Python describes them: the arguments of `_core.Rule`.
+//
+// `_core.Rule` and `_core.Tensor` are functions that check their keyword-only arguments and return
+// them as a tuple, which these structs unpack. They are not classes because pybind11 allocates C++
+// memory for an instance where it cannot handle a std::bad_alloc: if memory runs out in
+// load_state_dict, which makes rules, the process would end.
 struct RuleSpec {
   std::string kernel;  // the full name of the compiled rule: "rmsprop_centered_momentum"
   double weight_decay;
   bool decoupled, maximize;
   std::vector<double> options;  // the rule's own, in the order of RuleFacts::options
+
+  static py::tuple pack(const py::str& kernel, double weight_decay, bool decoupled, bool maximize,
+                        const py::sequence& options);
+  explicit RuleSpec(py::handle packed);
 };
 
 class RuleGroup {

@@ -20,9 +20,9 @@ class Tensor:
     def __init__(self, *, parameter: typing.Any, gradient: typing.Any, states: collections.abc.Sequence[typing.Any], labels: collections.abc.Sequence[str], scales: collections.abc.Sequence[numpy.ndarray] = (), master: typing.Any = None, group: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
         ...
 class Step:
-    def __init__(self, rules: collections.abc.Sequence[Rule], tensors: collections.abc.Sequence[Tensor], t: typing.SupportsInt | typing.SupportsIndex = 0, uint16_is_bfloat16: bool = False) -> None:
+    def __init__(self, rules: collections.abc.Sequence, tensors: collections.abc.Sequence, t: typing.SupportsInt | typing.SupportsIndex = 0, uint16_is_bfloat16: bool = False) -> None:
         ...
-    def commit(self, rules: collections.abc.Sequence[Rule], stochastic: bool, seed: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any, copies: collections.abc.Sequence, stores: collections.abc.Sequence) -> None:
+    def commit(self, rules: collections.abc.Sequence, stochastic: bool, seed: typing.SupportsInt | typing.SupportsIndex, progress: typing.Any, copies: collections.abc.Sequence, stores: collections.abc.Sequence) -> None:
         ...
     def run(self, lr: typing.Any, grads: typing.Any, t: int | None, kept: tuple = ()) -> bool | None:
         ...
@@ -111,6 +111,14 @@ class Batches:
     @property
     def remaining(self) -> int:
         ...
+def Rule(*, kernel: str, weight_decay: typing.SupportsFloat | typing.SupportsIndex, decoupled: bool, maximize: bool, options: collections.abc.Sequence) -> tuple:
+    """
+    A rule and its options, for Step.
+    """
+def Tensor(*, parameter: typing.Any, gradient: typing.Any, states: collections.abc.Sequence, labels: collections.abc.Sequence, scales: collections.abc.Sequence = (), master: typing.Any = None, group: typing.SupportsInt | typing.SupportsIndex = 0) -> tuple:
+    """
+    A parameter and what goes with it, for Step. labels: what errors call the parameter, the gradient, each state and the master.
+    """
 def as_array(x: typing.Any, label: str, keep_subclass: bool = False) -> numpy.ndarray:
     ...
 def available_isas() -> list[str]:

@@ -181,7 +181,7 @@ class Optimizer(Guarded):
             names.append(name)
         self._groups.append(GroupData(rule, lr, names))
 
-    def _bind(self, group: int, name: str | int, grad: AnyArray | None) -> _core.Tensor:
+    def _bind(self, group: int, name: str | int, grad: AnyArray | None) -> tuple[object, ...]:
         """Allocate a parameter's states, and return it with all that goes with it."""
         p = self._params[name]
         labels = [f"parameter {name!r}", f"grad {name!r}"]

@@ -39,7 +39,7 @@ class Variant:
         # The option that each of them comes from, and where it stands in that if it is a pair.
         self.sources = tuple(places.get(name, (name, None)) for name, _ in facts.options)
 
-    def warm_up(self) -> _core.Rule:
+    def warm_up(self) -> tuple[object, ...]:
         """Return the variant for _core.Step, with options that never overflow or divide by zero."""
         values = tuple(0.0 if kind == "flag" else 0.5 for _, kind in self.options)
         return _core.Rule(kernel=self.full_name, weight_decay=0.0, decoupled=False, maximize=False,
@@ -150,7 +150,7 @@ class Rule(Options):
                   for option, place in self.variant.sources]
         return tuple([NAN if value is None else value for value in values])
 
-    def to_core(self) -> _core.Rule:
+    def to_core(self) -> tuple[object, ...]:
         """Return the rule as _core.Step takes it."""
         return _core.Rule(kernel=self.variant.full_name, weight_decay=self.weight_decay,
                           decoupled=self.decoupled, maximize=self.maximize,

@@ -227,23 +227,21 @@ class Optimizer(Guarded):
         -----
         After an error nothing has changed: no parameter, no state, no count.
         """
-        lr: object
-        in_order: object
         if grads is not None:
-            in_order = parameters.in_order(grads, self._names)
+            grads = parameters.in_order(grads, self._names)
             kept = self._kept
         else:
-            in_order = None
             kept = self._kept_if_bound
+        lr: object
         if self._one_fixed_rate:
             lr, t = self._lr, None
         else:
             t = self._core.t
             shared = self._evaluate(self._lr)
             lr = [self._rate(group, shared) for group in self._groups]
-        if self._core.run(lr, in_order, t, kept) is False:
+        if self._core.run(lr, grads, t, kept) is False:
             parameters.check_kept(kept)
-            self._core.run(lr, in_order, t)  # they only stand in another order
+            self._core.run(lr, grads, t)  # they only stand in another order
 
     def _note_rates(self) -> None:
         """Note whether one number serves every group and step: then a step need not ask."""

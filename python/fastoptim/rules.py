@@ -117,15 +117,14 @@ class Rule(Options):
     def __init__(self, name: str, kernel: str, options: Mapping[str, Any],
                  whose: str | None = None, others: Iterable[str] = ()) -> None:
         family = FAMILIES[kernel]
-        own = {option: options[option] for option in SHARED}
-        own.update(options)
-        if not own.keys() <= family.kinds.keys():
-            _refuse_unknown(own, family, whose or name, others)
         values = vars(self)
-        values.update(own)  # in their order, and then in that of the checks
+        for option in SHARED:
+            values[option] = options[option]
+        values.update(options)
+        if not values.keys() <= family.kinds.keys():
+            _refuse_unknown(values, family, whose or name, others)
         for option, kind in family.kinds.items():
-            if option in own:
-                values[option] = CHECKS[kind](option, own[option])
+            values[option] = CHECKS[kind](option, values[option])
         _check_together(values)
         keep = object.__setattr__
         keep(self, "name", name)
@@ -148,7 +147,7 @@ class Rule(Options):
         options = vars(self)
         values = [options[option] if place is None else options[option][place]
                   for option, place in self.variant.sources]
-        return tuple([NAN if value is None else value for value in values])
+        return tuple(NAN if x is None else x for x in values) if None in values else tuple(values)
 
     def to_core(self) -> tuple[object, ...]:
         """Return the rule as _core.Step takes it."""
@@ -208,7 +207,7 @@ def _pair(name: str, values: object) -> tuple[float, float]:
     if not isinstance(values, (tuple, list)) or len(values) != 2:
         hint = ": both are given, betas=(0.9, 0.999)" * isinstance(values, float)
         raise TypeError(f"{name} must be two numbers ({first}, {second}), got {values!r}{hint}")
-    return _fraction(first, values[0]), _fraction(second, values[1])
+    return (checks.number(first, values[0], below=1), checks.number(second, values[1], below=1))
 
 
 # By the words of OptionKind: returns the value as the rule keeps it.

@@ -43,11 +43,13 @@ class StorageOptions(Options):
     uint16_is_bfloat16: bool
 
     def __init__(self, **given: object) -> None:
-        if not given.keys() <= self.defaults.keys():
+        values = vars(self)
+        values.update(self.defaults)
+        values.update(given)
+        if len(values) > len(self.defaults):
             name = next(name for name in given if name not in self.defaults)
             raise TypeError(f"StorageOptions takes the options {', '.join(self.defaults)}, "
                             f"got {name!r}{checks.suggestion(name, self.defaults)}")
-        vars(self).update(self.defaults | given)
         if self.state_dtype is not None and self.state_dtype not in STATE_DTYPES:
             raise ValueError(f"state_dtype must be None or one of {', '.join(STATE_DTYPES)}, "
                              f"got {self.state_dtype!r}")

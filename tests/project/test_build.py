@@ -82,9 +82,9 @@ def test_make_with_another_python_takes_an_environment_of_its_own():
     environment = {k: v for k, v in os.environ.items()
                    if k not in ("PYTHON", "VENV") and not k.startswith("MAKE")}
     own = ".venv-" + ".".join(map(str, sys.version_info[:2]))
-    assert ".venv/bin/ruff" in made()
-    assert f"{own}/bin/ruff" in made(f"PYTHON={sys.executable}")
-    assert "other/bin/ruff" in made(f"PYTHON={sys.executable}", "VENV=other")
+    assert ".venv/bin/pre-commit" in made()
+    assert f"{own}/bin/pre-commit" in made(f"PYTHON={sys.executable}")
+    assert "other/bin/pre-commit" in made(f"PYTHON={sys.executable}", "VENV=other")
 
 
 def test_no_include_points_upward():

@@ -14,9 +14,10 @@ from fastoptim import _core
 from fastoptim.rules import FAMILIES, PAIRS, Rule
 from fastoptim.storage import StorageOptions
 
+from support.cases import FUNCTIONS
+
 OPTIMIZERS = [getattr(fo, name) for name in fo.__all__
               if inspect.isclass(getattr(fo, name)) and hasattr(getattr(fo, name), "rule")]
-FUNCTIONS = {"sgd": fo.sgd_, "momentum": fo.momentum_, "rmsprop": fo.rmsprop_, "adam": fo.adam_}
 
 
 def defaults_of(call):
@@ -64,7 +65,7 @@ def test_options_are_checked_whenever_they_are_made():
 def test_a_signature_has_the_options_of_the_functor_in_its_order(make):
     own = [name for option in defaults_of(make) for name in PAIRS.get(option, (option,))]
     for facts in FAMILIES[make._kernel].variants.values():
-        names = list(facts.option_names)
+        names = [name for name, _ in facts.options]
         assert names == [name for name in own if name in names]
     known = {"lr", *FAMILIES[make._kernel].kinds, *StorageOptions.defaults}
     assert set(defaults_of(make)) == known

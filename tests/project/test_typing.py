@@ -2,8 +2,6 @@
 
 import inspect
 import re
-import subprocess
-import sys
 import typing
 from pathlib import Path
 
@@ -11,18 +9,17 @@ import pytest
 
 import fastoptim as fo
 
-ROOT = Path(__file__).parents[2]
-PROGRAMS = ROOT / "tests" / "typing"
+from support import ROOT, TESTS, child
+
+PROGRAMS = TESTS / "typing"
 
 
 @pytest.fixture(scope="module")
 def found():
     """(file, line) -> the errors there, of mypy under the options of pyproject.toml."""
     pytest.importorskip("mypy")
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--hide-error-context", "--no-pretty",
-         str(PROGRAMS / "right.py"), str(PROGRAMS / "wrong.py")],
-        cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = child.python("-m", "mypy", "--hide-error-context", "--no-pretty",
+                        PROGRAMS / "right.py", PROGRAMS / "wrong.py", cwd=ROOT, timeout=600)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     errors = {}
     for path, line, message in re.findall(r"^(.+?):(\d+): error: (.*)$", done.stdout, re.MULTILINE):

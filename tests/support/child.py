@@ -23,13 +23,14 @@ def start_python(*arguments, **variables):
                             stderr=subprocess.PIPE, env=environment(**variables))
 
 
-def python(*arguments, timeout=120, under=(), **variables):
+def python(*arguments, timeout=120, under=(), cwd=None, **variables):
     """The child after its end, whatever its exit code: returncode, stdout, stderr.
 
     `under` is a command that runs it, such as valgrind with its options.
     """
-    return subprocess.run([*under, sys.executable, *arguments], timeout=timeout, check=False,
-                          capture_output=True, text=True, env=environment(**variables))
+    return subprocess.run([*under, sys.executable, *arguments], timeout=timeout, cwd=cwd,
+                          capture_output=True, text=True, check=False,
+                          env=environment(**variables))
 
 
 def run(code, *arguments, timeout=120, **variables):

@@ -108,6 +108,11 @@ void ResizeGuard::add(const py::array& x) {
   } while (next && py::isinstance<py::array>(next));
 }
 
+void ResizeGuard::add_base_of(const py::array& x) {
+  const py::handle base = py::detail::array_proxy(x.ptr())->base;
+  if (base && py::isinstance<py::array>(base)) add(py::reinterpret_borrow<py::array>(base));
+}
+
 py::array as_array(py::handle x, const std::string& label, bool keep_subclass) {
   if (is_plain_array(x)) return py::reinterpret_borrow<py::array>(x);
   const py::module_ numpy = py::module_::import("numpy");

@@ -119,12 +119,13 @@ class ArraySignature {
 };
 bool same_shape(const py::array& a, const py::array& b);
 
-// RAII: keeps NumPy from resizing the arrays that were added, and their bases, while their memory is
-// used without the GIL. It holds weak references: NumPy refuses to resize an array that has one,
-// even with refcheck=False, but not one that has exported a buffer.
+// RAII: keeps NumPy from resizing the arrays that were added, and their bases, while something else
+// uses their memory. It holds weak references: NumPy refuses to resize an array that has one, even
+// with refcheck=False; an exported buffer would not stop it.
 class ResizeGuard {
  public:
   void add(const py::array& x);
+  void add_base_of(const py::array& x);  // not x itself
 
  private:
   std::vector<py::object> references_;

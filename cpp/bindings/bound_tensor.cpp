@@ -24,7 +24,9 @@ BoundArray::BoundArray(py::array x, std::string label)
     : array_(std::move(x)),
       data_(data_of(array_)),
       signature_(array_),
-      label_(std::move(label)) {}
+      label_(std::move(label)) {
+  base_guard_.add_base_of(array_);
+}
 
 [[noreturn]] void BoundArray::refuse_changed() const {
   throw py::value_error(label_ +

@@ -54,6 +54,7 @@ class BoundArray {
   const char* data_;
   ArraySignature signature_;
   std::string label_;
+  ResizeGuard base_guard_;  // the header of a view does not show that its base was resized
 };
 
 // A gradient that was given to a step.

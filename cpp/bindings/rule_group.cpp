@@ -113,7 +113,7 @@ void RuleGroup::check_representable(double lr, const Coefficients& c) const {
   const auto representable = in_float32_ ? is_representable<float> : is_representable<double>;
   const auto number = [](double x) { return std::string(py::repr(py::float_(x))); };
   const auto check = [&](const char* name, double x) {
-    if (representable(x)) return;
+    if (x != x || representable(x)) return;  // NaN stands for an option that is None
     throw py::value_error(
         std::string(name) + " must be 0 or in " +
         (in_float32_ ? "[1.4e-45, 3.4e+38] in float32" : "[4.9e-324, 1.8e+308] in float64") +

@@ -7,18 +7,6 @@ import numpy
 import numpy.typing
 import typing
 __all__: list[str] = ['Batches', 'Pass', 'Permutation', 'Rule', 'RuleFacts', 'Seed', 'Step', 'Tensor', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'copy_decoded', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'roofline', 'rules', 'set_num_threads', 'shuffle', 'version']
-class Rule:
-    """
-    A rule and its options, in the order of the compiled rule's.
-    """
-    def __init__(self, *, kernel: str, weight_decay: typing.SupportsFloat | typing.SupportsIndex, decoupled: bool, maximize: bool, options: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex]) -> None:
-        ...
-class Tensor:
-    """
-    A parameter and what goes with it. labels: what errors call the parameter, the gradient, each state and the master.
-    """
-    def __init__(self, *, parameter: typing.Any, gradient: typing.Any, states: collections.abc.Sequence[typing.Any], labels: collections.abc.Sequence[str], scales: collections.abc.Sequence[numpy.ndarray] = (), master: typing.Any = None, group: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
-        ...
 class Step:
     def __init__(self, rules: collections.abc.Sequence, tensors: collections.abc.Sequence, t: typing.SupportsInt | typing.SupportsIndex = 0, uint16_is_bfloat16: bool = False) -> None:
         ...

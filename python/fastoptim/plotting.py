@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def footnote(fig: Figure, text: str) -> None:
     fig.supxlabel(text, fontsize=8, color="#666666")
 
 
-def bars_only(panel: Axes, *, axis: str) -> None:
+def bars_only(panel: Axes, *, axis: Literal["x", "y"]) -> None:
     """Keep the grid lines of the axis that bars are measured along, and no others."""
     panel.grid(False)
     panel.grid(axis=axis)

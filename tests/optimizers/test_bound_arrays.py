@@ -148,3 +148,17 @@ assert (params[0] == -202).all() and (params[1] == -4).all(), params[0]
 @pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="has a malloc of its own")
 def test_where_memory_runs_out_in_a_step_the_next_one_takes_the_bound_gradients():
     child.run(OUT_OF_MEMORY)
+
+
+@pytest.mark.parametrize("view", [lambda x: x[5:50], lambda x: x[::2][1:],
+                                  lambda x: x.reshape(10, 10).T])
+def test_numpy_does_not_resize_the_base_of_a_parameter(view):
+    """A view's own header would not show it, and a step would write to memory that is freed."""
+    base = np.ones(100)
+    opt = fo.SGD(view(base), lr=0.5)
+    with pytest.raises(ValueError, match="resize"):
+        base.resize(10_000, refcheck=False)
+    opt.step([np.ones_like(view(base))])
+    assert (view(base) == 0.5).all()
+    del opt
+    base.resize(200, refcheck=False)

@@ -27,7 +27,8 @@ def make_arrays(n: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 def fastoptim(rule: str, p: np.ndarray, g: np.ndarray) -> Step:
     """Our step, the gradient bound."""
-    return RULES[rule](p, grads=g, lr=LR).step
+    optimizer: Callable[..., fo.Optimizer] = RULES[rule]
+    return optimizer(p, grads=g, lr=LR).step
 
 
 MAKERS: dict[str, Callable[[str, np.ndarray, np.ndarray], Step]] = {

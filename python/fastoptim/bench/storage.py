@@ -19,9 +19,11 @@ from .timing import Interrupted, Timings, repeated, take_turns
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fastoptim.types import StateDtype
+
 ROOFLINE = "float32 roofline"
 # name -> parameters, gradients, state_dtype
-COMBINATIONS = {
+COMBINATIONS: dict[str, tuple[str, str, StateDtype | None]] = {
     "float32": ("float32", "float32", None),
     "float32, bfloat16 state": ("float32", "float32", "bfloat16"),
     "float32, q8 state": ("float32", "float32", "q8"),
@@ -49,9 +51,9 @@ def make_step(name: str, n: int) -> Callable[[], None]:
     """A step of Adam on arrays of its own, with the values that every contender has."""
     import ml_dtypes
 
-    *dtypes, state = COMBINATIONS[name]
+    p, g, state = COMBINATIONS[name]
     arrays = []
-    for dtype, scale in zip(dtypes, (1.0, 0.1)):
+    for dtype, scale in ((p, 1.0), (g, 0.1)):
         values = scale * np.random.default_rng(0).standard_normal(65_536)
         numpy_dtype = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
         arrays.append(np.resize(values.astype(numpy_dtype), n))

@@ -45,7 +45,7 @@ def forward(params: Arrays, x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray
     Z1 = X W1 + b1       A1 = max(Z1, 0)
     Z2 = A1 W2 + b2      A2 = exp(Z2) / sum(exp(Z2))    (row by row)
     """
-    inputs, n_layers = [x], len(params) // 2
+    inputs, z, n_layers = [x], x, len(params) // 2
     for layer in range(1, n_layers + 1):
         z = inputs[-1] @ params[f"W{layer}"]
         z += params[f"b{layer}"]

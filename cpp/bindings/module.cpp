@@ -236,7 +236,9 @@ PyObject* run_step(PyObject* self, PyObject* const* args, Py_ssize_t n_args) {
 
 PyMethodDef run_method{"run",
                        reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_step)),
-                       METH_FASTCALL, "run(self, lr: object, grads: object, t: int | None, kept: tuple = ()) -> bool | None\n"};
+                       METH_FASTCALL,
+                       "run(self, lr: object, grads: object, t: int | None, kept: tuple = ()) "
+                       "-> bool | None\n"};
 
 }  // namespace
 }  // namespace fastoptim

@@ -98,6 +98,7 @@ FINITE = "lr and the options must give factors that are finite in float32, got l
     (fo.RMSProp, {"momentum": 1e-46}, "^momentum" + RANGE + "1e-46"),
     (fo.RMSProp, {"beta": 1e-46}, "^beta" + RANGE + "1e-46"),
     (fo.Momentum, {"beta": 1e-46}, "^beta" + RANGE + "1e-46"),
+    (fo.Momentum, {"lr": 1e300}, r"^lr" + RANGE + r"1e\+300"),
     (fo.SGD, {"weight_decay": 1e-46}, "^weight_decay" + RANGE + "1e-46"),
     (fo.SGD, {"lr": 1e-50}, "^lr" + RANGE + "1e-50"),
     (fo.SGD, {"lr": lambda step: 1e-50}, "^lr" + RANGE + "1e-50"),

@@ -95,7 +95,7 @@ struct Momentum {
       : beta(T(f.beta)),
         weight(T(f.weight)),
         rate(T(f.rate)),
-        threshold(absorb_threshold<T>(rate)) {}
+        threshold(absorb_threshold<subnormal_safe, T>(rate)) {}
 
   void update_states(T g, T& v) const { v = decayed<subnormal_safe>(beta, v) + weight * g; }
   void apply_update(T& p, T, T v) const {
@@ -171,9 +171,9 @@ struct RmsProp {
         eps_outside(T(f.eps_outside)),
         rate(T(f.rate)),
         momentum(T(f.momentum)),
-        threshold(absorb_threshold<T>(rate)),
-        root_threshold(root_absorb_threshold<T>(correction_inside, eps_inside, correction_outside,
-                                                eps_outside)) {}
+        threshold(absorb_threshold<subnormal_safe, T>(rate)),
+        root_threshold(root_absorb_threshold<subnormal_safe, T>(correction_inside, eps_inside,
+                                                                correction_outside, eps_outside)) {}
 
   void update_states(T g, T& s) const { s = decayed<subnormal_safe>(beta, s) + weight * (g * g); }
 
@@ -284,8 +284,8 @@ struct Adam {
         rate(T(f.rate)),
         correction(T(f.correction)),
         eps(T(f.eps)),
-        threshold(absorb_threshold<T>(double(rate) / double(eps))),
-        root_threshold(root_absorb_threshold<T>(1, 0, correction, eps)) {}
+        threshold(absorb_threshold<subnormal_safe, T>(double(rate) / double(eps))),
+        root_threshold(root_absorb_threshold<subnormal_safe, T>(1, 0, correction, eps)) {}
 
   void update_states(T g, T& m, T& v) const {
     m = decayed<subnormal_safe>(beta1, m) + weight1 * g;
@@ -314,7 +314,7 @@ struct AdamAmsgrad : Adam<T, subnormal_safe> {
 
 // A rule with the factors of this step.
 template <class Rule>
-Rule make_rule(const Coefficients& c) {
+inline Rule make_rule(const Coefficients& c) {
   typename Rule::Factors factors;
   __builtin_memcpy(&factors, c.rule, sizeof(factors));
   return Rule(factors);

@@ -43,9 +43,10 @@ def _step(name: str, t: int | None, options: dict[str, Any]) -> None:
             needed = "an array like p" if x is None else "None"
             raise ValueError(f"{k} must be {needed} with these options, got "
                              f"{'None' if x is None else 'an array'}")
-    arrays = {k: _core.as_array(states[k], k) for k in rule.states}
+    arrays = {k: x if type(x := states[k]) is np.ndarray else _core.as_array(x, k)
+              for k in rule.states}
     for k in rule.nonnegative_states:
-        if arrays[k].dtype == np.float16:
+        if arrays[k].dtype.char == "e":  # float16; comparing dtypes would take 1 us
             raise TypeError(f"{k} must not be float16, in which the square of a gradient below "
                             "2e-4 is 0: bfloat16 takes no more bytes")
     tensor = _core.Tensor(parameter=p, gradient=g, states=[*arrays.values()],

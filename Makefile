@@ -10,7 +10,7 @@ TEST_ARGS ?=
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp python bench -name '*.[ch]pp' -o -name '*.py')
 INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torch test-serial stress sanitize statistics bench lint docs-check stubs clean
+.PHONY: demo test test-torch test-serial stress sanitize statistics bench lint docs linkcheck walkthrough stubs clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/fastoptim demo $(DEMO_ARGS)
@@ -58,9 +58,24 @@ bench: $(VENV)/.bench
 lint: $(VENV)/bin/pre-commit
 	$(VENV)/bin/pre-commit run --all-files --show-diff-on-failure
 
-# The API reference and the pages of docs/ must render without a warning: build/docs/index.html.
-docs-check: $(VENV)/.docs
+# The site: build/docs/index.html. A warning is an error: a docstring that lacks a parameter, a link
+# that leads nowhere, a cell of the course that fails.
+docs: $(VENV)/.docs
 	$(VENV)/bin/python -m sphinx -q -W --keep-going -E docs build/docs
+
+# Follows every external link of the site: needs a network.
+linkcheck: $(VENV)/.docs
+	$(VENV)/bin/python -m sphinx -q -b linkcheck docs build/linkcheck
+
+# Adds the rule of docs/develop/add_a_rule.md to a copy of the sources, and tests it: some minutes.
+walkthrough: $(VENV)/.test
+	rm -rf build/walkthrough && mkdir -p build/walkthrough
+	cp -r CMakeLists.txt LICENSE README.md pyproject.toml cpp python tests build/walkthrough
+	cd build/walkthrough && GIT_CEILING_DIRECTORIES=$(CURDIR)/build \
+	  git apply ../../docs/develop/softsign.patch
+	$(INSTALL) --no-deps --target build/walkthrough/installed build/walkthrough
+	cd build/walkthrough && PYTHONPATH=installed $(abspath $(VENV))/bin/python -m pytest -q \
+	  -p no:cacheprovider tests/optimizers tests/storage $(TEST_ARGS)
 
 # Writes python/fastoptim/_core.pyi, the core's types; a test compares it with the installed core.
 stubs: $(VENV)/.test

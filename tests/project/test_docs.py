@@ -6,6 +6,7 @@ import inspect
 import math
 import pkgutil
 import re
+import subprocess
 import tomllib
 
 import numpy as np
@@ -15,7 +16,7 @@ import fastoptim as fo
 
 from support import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 MODULES = [module.name for module in pkgutil.iter_modules(fo.__path__)
            if module.name not in ("__main__", "demo", "bench")]
 
@@ -42,8 +43,13 @@ def lines_in_help(thing):
     return "\n".join(line.strip() for line in block[1].splitlines())
 
 
+def blocks(page):
+    """The Python blocks of a page, in order."""
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
 def readme_blocks():
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return blocks(ROOT / "README.md")
 
 
 def typed_in(lines, dtype, **options):
@@ -107,23 +113,78 @@ def test_the_readme_code_runs(capsys):
     assert "t=160" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+# What a block takes from the sentence before it: README's lines of Adam.
+GIVEN = {"README.md": ADAM | {"math": math, "t": 1, "m": 0.0, "v": 0.0, "p": np.ones(3),
+                              "g": np.ones(3)}}
+WITH_CODE = [page for page in PAGES if blocks(page)]
+
+
+def name_of_page(page):
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=name_of_page)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    """In order, in one namespace, in an empty folder."""
+    code = blocks(page)
+    for package in set(re.findall(r"^(?:import|from) (\w+)", "".join(code), re.MULTILINE)):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    threads = fo.get_num_threads()
+    names = dict(GIVEN.get(page.name, {}))
+    try:
+        for number, block in enumerate(code, 1):
+            exec(compile(block, f"{page.name}, block {number}", "exec"), names)
+    finally:
+        fo.set_num_threads(threads)
+
+
+def test_no_code_escapes_the_test():
+    """A block is either Python, which runs, or of a language that nothing here runs."""
+    for page in PAGES:
+        languages = set(re.findall(r"^`{3,}(\S*).*\n(?:.*\n)*?`{3,}$", page.read_text(),
+                                   re.MULTILINE))
+        assert languages <= {"python", "sh", "text", "md", "{cell}", "{chapter}", "{toctree}",
+                             "{include}", "{literalinclude}"}, page
+
+
+def test_commands_that_pages_show_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    parser = (ROOT / "python/fastoptim/cli.py").read_text()
+    for page in PAGES:
+        text = page.read_text()
+        shown = "\n".join(re.findall(r"^```sh\n(.*?)^```|^ {4}(?=make|python|fastoptim)(.*)$",
+                                     text, re.DOTALL | re.MULTILINE)[0]) if "```sh" in text else ""
+        shown += "\n".join(re.findall(r"`([^`\n]+)`", text))
+        for target in re.findall(r"\bmake ([a-z-]+)", shown):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), (page, target)
+        for program in re.findall(r"python ((?:bench|docs)/\w+\.py)", shown):
+            assert (ROOT / program).exists(), (page, program)
+        for command in re.findall(r"\bfastoptim (\w+)", shown):
+            assert f'"{command}"' in parser, (page, command)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of_page)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+    for target in links(page):
+        assert (page.parent / target).exists(), target
+
+
+def links(page):
+    """The relative links of a page's text."""
+    text = re.sub(r"^(`{3,}).*?^\1", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return [target for target in re.findall(r"\]\(([^)#]+)", text) if "://" not in target]
 
 
 def test_the_sdist_leaves_out_nothing_that_a_page_links():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     left_out = [ROOT / name for name in project["tool"]["scikit-build"]["sdist"]["exclude"]]
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        for target in links(page):
             path = (page.parent / target).resolve()
             assert not [name for name in left_out if path.is_relative_to(name)], target
 
 
-def test_the_code_of_the_storage_page_runs():
-    pytest.importorskip("ml_dtypes")
-    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/storage.md").read_text(), re.DOTALL)
-    exec(compile(code.group(1), "storage.md", "exec"), {})
+def test_the_patch_of_the_walk_through_fits():
+    """`make walkthrough` builds and tests what it makes of the sources."""
+    subprocess.run(["git", "apply", "--check", "docs/develop/softsign.patch"], cwd=ROOT, check=True)

@@ -21,7 +21,7 @@ test: $(VENV)/.test
 # Beside torch.optim, which is a large download.
 test-torch: $(VENV)/.test
 	$(INSTALL) '.[torch]'
-	$(VENV)/bin/python -m pytest tests/test_torch.py $(TEST_ARGS)
+	$(VENV)/bin/python -m pytest tests/test_torch.py tests/project/test_docs.py $(TEST_ARGS)
 
 # The build without threads passes the same tests.
 test-serial:
@@ -70,7 +70,7 @@ linkcheck: $(VENV)/.docs
 # Adds the rule of docs/develop/add_a_rule.md to a copy of the sources, and tests it: some minutes.
 walkthrough: $(VENV)/.test
 	rm -rf build/walkthrough && mkdir -p build/walkthrough
-	cp -r CMakeLists.txt LICENSE README.md pyproject.toml cpp python tests build/walkthrough
+	cp -r CMakeLists.txt LICENSE README.md pyproject.toml bench cpp python tests build/walkthrough
 	cd build/walkthrough && GIT_CEILING_DIRECTORIES=$(CURDIR)/build \
 	  git apply ../../docs/develop/softsign.patch
 	$(INSTALL) --no-deps --target build/walkthrough/installed build/walkthrough

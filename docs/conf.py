@@ -25,6 +25,7 @@ exclude_patterns = ["course/cells", "extensions"]
 numpydoc_show_class_members = False  # autodoc lists them
 autosummary_generate = False  # the pages of docs/reference hold the entries
 python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 80
 
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 3
@@ -71,6 +72,7 @@ ALLOWED = ("PR01", "Parameters {'**unknown'} not documented")
 PUBLIC = {name: getattr(fastoptim, name) for name in fastoptim.__all__ if name != "__version__"}
 OPTIMIZERS = [name for name, thing in PUBLIC.items()
               if inspect.isclass(thing) and issubclass(thing, fastoptim.Optimizer)]
+OPTIMIZERS.sort(key="Optimizer".__eq__)  # what all share comes last
 REFERENCE = {f"reference/{path.stem}": Template(path.read_text()).render(optimizers=OPTIMIZERS)
              for path in sorted((HERE / "reference").glob("*.rst"))}
 

@@ -46,8 +46,9 @@ class CellDirective(SphinxDirective):
         parts = [nodes.literal_block(result.source, result.source, language="python",
                                      classes=["cell"])]
         if result.printed:
-            parts.append(nodes.literal_block(result.printed, result.printed.rstrip(),
-                                             language="text", classes=["printed"]))
+            printed = result.printed.rstrip()
+            parts.append(nodes.literal_block(printed, printed, language="text",
+                                             classes=["printed"]))
         here = Path(self.env.doc2path(self.env.docname)).parent
         for number, png in enumerate(result.figures):
             path = built(self.env, "pictures") / f"{chapter}-{name}-{number}.png"

@@ -10,8 +10,6 @@ log = logging.getLogger(__name__)
 
 def mathml(node, as_block):
     tex = node.astext()
-    if as_block and ("\\\\" in tex or "&" in tex) and "\\begin" not in tex:
-        tex = rf"\begin{{aligned}}{tex}\end{{aligned}}"
     try:
         return tex2mathml(tex, as_block=as_block)
     except MathError as error:

@@ -8,7 +8,8 @@ for t in range(1, 41):  # t counts from 1
     v_corrected = v_dW / (1 - beta1**t)
     s_corrected = s_dW / (1 - beta2**t)
     W = W - alpha * v_corrected / (np.sqrt(s_corrected) + eps)
-print("W =", W, " cost above the minimum:", cost(W) - cost(best))
+print("W =", W)
+print("cost above the minimum:", cost(W) - cost(best))
 
 # %% fastoptim
 W_fo = start.copy()

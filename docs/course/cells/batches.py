@@ -9,7 +9,8 @@ rng = np.random.default_rng(0)
 print([x.shape[1] for x, y in numpy_batches(X, Y, 512, rng)])
 
 # %% fastoptim
-batches = fo.MiniBatches(X, Y, batch_size=512, axis=1, seed=0)  # axis=1: samples in columns
+# axis=1: the samples are columns
+batches = fo.MiniBatches(X, Y, batch_size=512, axis=1, seed=0)
 print([x.shape[1] for x, y in batches])
 
 # %% train
@@ -25,18 +26,19 @@ def train(batch_size, alpha, epochs=30):
         costs.append(cost(params, X, Y))  # what the epoch achieved
     return costs, noisy
 
-runs = {size: train(size, alpha) for size, alpha in [(m, 1.0), (1, 0.01), (64, 0.3)]}
+runs = {m: train(m, 1.0), 1: train(1, 0.01), 64: train(64, 0.3)}
 for size, (costs, noisy) in runs.items():
-    print(f"batch size {size:4}: {len(noisy):5} steps, final cost {costs[-1]:.4f}")
+    print(f"batch size {size:4}: {len(noisy):5} steps, cost {costs[-1]:.4f}")
 
 # %% picture
-labels = {m: f"batch (m = {m})", 1: "stochastic (1)", 64: "mini-batch (64)"}
+labels = {1: "stochastic (1)", 64: "mini-batch (64)", m: f"batch (m = {m})"}
 fig, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.4))
-for size in (1, 64, m):
-    left.plot(runs[size][1][:30], lw=1, label=labels[size])
-    right.plot(runs[size][0], label=labels[size])
-left.set(title="The cost of each step's own batch", xlabel="step", ylabel="cost J")
-right.set(title="The cost of all samples", xlabel="epoch", ylim=(0.56, 0.64))
+for size, label in labels.items():
+    costs, noisy = runs[size]
+    left.plot(noisy[:30], lw=1)
+    right.plot(costs, label=label)
+left.set(title="Each step's own batch", xlabel="step", ylabel="cost J")
+right.set(title="All samples", xlabel="epoch", ylim=(0.56, 0.64))
 right.legend()
 plt.show()
 
@@ -44,5 +46,6 @@ plt.show()
 for size in (64, 128, 256, 512):
     costs, noisy = train(size, alpha=0.3)
     per_epoch = len(noisy) // 30
-    print(f"batch size {size:3}: {per_epoch:2} steps an epoch (last batch "
-          f"{m - size * (per_epoch - 1):3}), final cost {costs[-1]:.4f}")
+    last = m - size * (per_epoch - 1)
+    print(f"batch size {size:3}: {per_epoch:2} steps an epoch, "
+          f"last batch {last:3}, cost {costs[-1]:.4f}")

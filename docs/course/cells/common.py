@@ -9,7 +9,7 @@ import fastoptim as fo
 
 weather = local_data.seattle_weather()  # every day of 2012 to 2015
 names = ["precipitation", "temp_max", "temp_min", "wind"]
-days = weather[names].to_numpy(dtype=np.float64).T  # a day is a column: (4, 1461)
+days = weather[names].to_numpy(dtype=np.float64).T  # (4, 1461)
 
 # %% rain
 X = days[:, :-1]  # today, (n_x, m)
@@ -19,7 +19,8 @@ n_x, m = X.shape
 
 def cost(params, X, Y):
     Z = params["W"] @ X + params["b"]
-    return np.mean(np.logaddexp(0, Z) - Y * Z)  # -(Y log A + (1 - Y) log(1 - A))
+    # The mean of -(Y log A + (1 - Y) log(1 - A)), for A = sigmoid(Z)
+    return np.mean(np.logaddexp(0, Z) - Y * Z)
 
 def gradients(params, X, Y):
     A = 1 / (1 + np.exp(-(params["W"] @ X + params["b"])))
@@ -54,10 +55,11 @@ def walk(opt, W, steps):
     return np.array(path).reshape(-1, 2)
 
 def draw(axes, path, title, color="C0"):
-    w1 = np.linspace(best[0, 0] - 1.1, best[0, 0] + 1.1, 120)
-    w2 = np.linspace(best[0, 1] - 2.5, best[0, 1] + 4.8, 120)
-    J = [[cost(np.array([[a, b]])) for a in w1[::4]] for b in w2[::4]]
-    axes.contour(w2[::4], w1[::4], np.transpose(J), 14, colors="#c0c0c0", linewidths=0.7)
+    w1 = best[0, 0] + np.linspace(-1.1, 1.1, 30)
+    w2 = best[0, 1] + np.linspace(-2.5, 4.8, 30)
+    J = [[cost(np.array([[a, b]])) for b in w2] for a in w1]
+    axes.contour(w2, w1, J, 14, colors="#c0c0c0", linewidths=0.7)
     axes.plot(path[:, 1], path[:, 0], "-o", color=color, lw=1.2, ms=3)
     axes.plot(best[0, 1], best[0, 0], "k+", ms=11)
-    axes.set(title=title, xlabel="$w_2$ (wind)", ylabel="$w_1$ (temperature)")
+    axes.set(title=f"{title}: J is {cost(path[-1:]) - cost(best):.0e} above",
+             xlabel="$w_2$ (wind)", ylabel="$w_1$ (temperature)")

@@ -5,19 +5,19 @@ def inverse_time(alpha0, decay_rate, epoch):
 print([round(inverse_time(0.2, 1.0, epoch), 4) for epoch in range(5)])
 
 # %% fastoptim
-steps_per_epoch = -(-m // 8)  # batches of 8, the last one shorter: 183
-schedule = fo.schedules.inverse_time(0.2, decay_rate=1.0, steps_per_epoch=steps_per_epoch)
-print([round(schedule(epoch * steps_per_epoch), 4) for epoch in range(5)])
+n = -(-m // 8)  # steps in an epoch of batches of 8: 183
+schedule = fo.schedules.inverse_time(0.2, decay_rate=1.0, steps_per_epoch=n)
+print([round(schedule(epoch * n), 4) for epoch in range(5)])
 
 # %% schedules
 epochs = np.arange(60)
 make = fo.schedules
 curves = {
-    r"inverse_time: $\alpha_0\,/\,(1 + 0.1\,e)$": make.inverse_time(0.2, decay_rate=0.1),
-    r"exponential: $\alpha_0\cdot 0.95^e$": make.exponential(0.2, base=0.95),
-    r"inverse_sqrt: $\alpha_0\,/\,\sqrt{e + 1}$": make.inverse_sqrt(0.2),
-    "staircase: half every 15 epochs": make.staircase(0.2, factor=0.5, every=15),
-    "piecewise: a table by hand": make.piecewise({0: 0.2, 20: 0.06, 45: 0.02}),
+    "inverse_time, decay_rate=0.1": make.inverse_time(0.2, decay_rate=0.1),
+    "exponential, base=0.95": make.exponential(0.2, base=0.95),
+    "inverse_sqrt": make.inverse_sqrt(0.2),
+    "staircase, every=15": make.staircase(0.2, factor=0.5, every=15),
+    "piecewise": make.piecewise({0: 0.2, 20: 0.06, 45: 0.02}),
 }
 fig, axes = plt.subplots(figsize=(8.4, 3.6))
 for label, curve in curves.items():
@@ -30,9 +30,10 @@ plt.show()
 def train(lr, epochs=12):
     params = zeros()
     opt = fo.SGD(params, lr=lr)  # a number or a schedule
+    batches = fo.MiniBatches(X, Y, batch_size=8, axis=1, seed=0)
     costs = []
     for epoch in range(epochs):
-        for x, y in fo.MiniBatches(X, Y, batch_size=8, axis=1, seed=0, start=(epoch, 0)):
+        for x, y in batches:
             opt.step(gradients(params, x, y))
             costs.append(cost(params, X, Y))
     return np.array(costs)
@@ -48,7 +49,8 @@ fig, axes = plt.subplots(figsize=(8.4, 3.6))
 for label, lr in (("constant, 0.2", 0.2), ("inverse_time from 0.2", schedule)):
     excess = train(lr) - lowest
     axes.plot(fo.ewma(excess, 0.98), label=label)
-axes.set(yscale="log", xlabel="step (8 samples each)", ylabel="cost above the lowest")
+axes.set(yscale="log", xlabel="step (8 samples each)",
+         ylabel="cost above the lowest")
 axes.legend()
 plt.show()
 
@@ -56,5 +58,5 @@ plt.show()
 for alpha in (0.02, 0.2, schedule):
     excess = train(alpha) - lowest
     name = alpha if isinstance(alpha, float) else "decaying"
-    print(f"{name!s:9} after one epoch {excess[150:183].mean():.5f}, "
-          f"after twelve {excess[-183:].mean():.5f}")
+    print(f"{name!s:9} after one epoch {excess[150:n].mean():.5f}, "
+          f"after twelve {excess[-n:].mean():.5f}")

@@ -5,7 +5,8 @@ for t in range(40):
     dW = gradient(W)
     v_dW = beta * v_dW + (1 - beta) * dW
     W = W - alpha * v_dW
-print("W =", W, " cost above the minimum:", cost(W) - cost(best))
+print("W =", W)
+print("cost above the minimum:", cost(W) - cost(best))
 
 # %% fastoptim
 W_fo = start.copy()
@@ -18,17 +19,17 @@ assert W_fo.tobytes() == W.tobytes()
 fig, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
 W = start.copy()
 path = walk(fo.SGD(W, lr=0.035), W, 40)
-draw(panels[0], path, f"Gradient descent: J is {cost(W) - cost(best):.0e} above", "C1")
+draw(panels[0], path, "Gradient descent", "C1")
 W = start.copy()
 path = walk(fo.Momentum(W, lr=0.2, beta=0.75), W, 40)
-draw(panels[1], path, f"Momentum: J is {cost(W) - cost(best):.0e} above", "C0")
+draw(panels[1], path, "Momentum", "C0")
 panels[1].set_ylabel("")
 plt.show()
 
 # %% solution
 average, total = start.copy(), start.copy()
 opt_average = fo.Momentum(average, lr=0.03, beta=0.9)
-opt_total = fo.Momentum(total, lr=0.003, beta=0.9, dampening=0.0)  # v = beta*v + dW
+opt_total = fo.Momentum(total, lr=0.003, beta=0.9, dampening=0.0)
 for t in range(40):
     opt_average.step(gradient(average))
     opt_total.step(gradient(total))

@@ -5,7 +5,8 @@ for t in range(40):
     dW = gradient(W)
     s_dW = beta * s_dW + (1 - beta) * dW**2  # elementwise
     W = W - alpha * dW / (np.sqrt(s_dW) + eps)
-print("W =", W, " cost above the minimum:", cost(W) - cost(best))
+print("W =", W)
+print("cost above the minimum:", cost(W) - cost(best))
 
 # %% fastoptim
 W_fo = start.copy()
@@ -18,10 +19,10 @@ assert W_fo.tobytes() == W.tobytes()
 fig, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
 W = start.copy()
 path = walk(fo.SGD(W, lr=0.035), W, 40)
-draw(panels[0], path, f"Gradient descent: J is {cost(W) - cost(best):.0e} above", "C1")
+draw(panels[0], path, "Gradient descent", "C1")
 W = start.copy()
 path = walk(fo.RMSProp(W, lr=0.15, beta=0.9), W, 40)
-draw(panels[1], path, f"RMSProp: J is {cost(W) - cost(best):.0e} above", "C2")
+draw(panels[1], path, "RMSProp", "C2")
 panels[1].set_ylabel("")
 plt.show()
 

@@ -1,6 +1,6 @@
 """Draws the pictures of the docs from bench/results: ``python bench/redraw.py [NAME ...]``.
 
-Measures nothing. NAME is of bench, peers, storage, epoch, shuffle (default: all).
+Measures nothing. NAME is of bench, peers, storage, epoch, shuffle, loop (default: all).
 """
 
 import argparse
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import epoch
 import shuffle
+from loops import report as loops
 
 from fastoptim.bench import report, storage
 
@@ -39,8 +40,13 @@ def draw_shuffle(source, picture):
     shuffle.draw(picture, table, content["mib"])
 
 
+def draw_loop(source, picture):
+    content = json.loads(source.read_text())
+    loops.draw(picture, content["machine"], content["runs"])
+
+
 PICTURES = {"bench": draw_bench, "peers": draw_peers, "storage": draw_storage,
-            "epoch": draw_epoch, "shuffle": draw_shuffle}
+            "epoch": draw_epoch, "shuffle": draw_shuffle, "loop": draw_loop}
 
 
 def main():

@@ -16,7 +16,11 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
 def _info(_: argparse.Namespace) -> None:
-    for name, value in fo.build_info().items():
+    """What is asked of everyone who reports a fault: the build, the machine, NumPy and its BLAS."""
+    from fastoptim import blas
+    from fastoptim.bench import machine
+
+    for name, value in {**fo.build_info(), **machine.system(), **blas.describe()}.items():
         print(f"{name:14} {', '.join(value) if isinstance(value, list) else value}")
 
 
@@ -165,7 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--picture", type=_file, metavar="FILE", help="write a picture (PNG)")
     bench.set_defaults(run=_bench)
 
-    info = commands.add_parser("info", help="version, instruction sets, threads, compiler")
+    info = commands.add_parser(
+        "info", help="version, instruction sets, threads, machine, BLAS: for a bug report")
     info.set_defaults(run=_info)
     return parser
 

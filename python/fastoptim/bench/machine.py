@@ -63,16 +63,43 @@ def _caches() -> dict[str, str]:
     return caches
 
 
+def _cpu() -> str:
+    return _first_match(r"^model name\s*:\s*(.+)$", "/proc/cpuinfo") or platform.machine()
+
+
+def _processors() -> int | None:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _huge_pages() -> str | None:
+    return _first_match(r"\[(\w+)\]", "/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+def system() -> dict[str, str]:
+    """The machine and what Python runs on it, as lines of ``fastoptim info``: name -> text."""
+    memory = _memory("MemTotal")
+    return {
+        "processor": f"{_cpu()}, {_processors()} of {os.cpu_count()} for this process",
+        "memory": f"{memory / 2**30:.1f} GiB" if memory else "unknown",
+        "huge_pages": _huge_pages() or "unknown",
+        "system": platform.platform(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "numpy": np.__version__,
+    }
+
+
 def describe() -> dict[str, Any]:
     """The machine and the build, as a dict for JSON."""
     info = fo.build_info()
     return {
-        "cpu": _first_match(r"^model name\s*:\s*(.+)$", "/proc/cpuinfo") or platform.machine(),
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cpu": _cpu(),
+        "processors": _processors(),
         "caches": _caches(),
         "memory": _memory("MemTotal"),
-        "huge_pages": _first_match(r"\[(\w+)\]", "/sys/kernel/mm/transparent_hugepage/enabled"),
+        "huge_pages": _huge_pages(),
         "system": f"{platform.system()} {platform.release()}",
         "load_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "threads": fo.get_num_threads(),

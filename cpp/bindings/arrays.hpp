@@ -51,33 +51,6 @@ void check_updatable(const py::array& x, const std::string& label);
 
 [[noreturn]] void refuse_read_only(const std::string& label);
 
-// The range of addresses that an array's elements occupy.
-struct Region {
-  const char* begin;
-  const char* end;
-  const py::array* array;
-  const std::string* label;
-};
-Region region_of(const py::array& x, const std::string& label);
-
-// The arrays that an operation writes. No two may share memory, nor may an array that it reads share
-// memory with one of them.
-class WriteSet {
- public:
-  WriteSet() = default;
-  explicit WriteSet(std::vector<Region> regions);  // ValueError if two of them share memory
-  // ValueError if a region shares memory with one of the arrays.
-  void check_disjoint(const Region& region) const;
-
-  // Returns an array that shares memory with a region, or null.
-  const Region* find_overlap(const Region& region) const;
-
- private:
-  std::vector<Region> regions_;        // in order of their begins
-  std::vector<const char*> begins_;    // of the regions
-  std::vector<const char*> last_end_;  // the largest end of the regions up to this one
-};
-
 inline py::detail::PyArray_Proxy* header(const py::array& x) {
   return py::detail::array_proxy(x.ptr());
 }
@@ -95,21 +68,24 @@ inline Strides strides_of(const py::array& x) {
   return {reinterpret_cast<const Index*>(header(x)->strides), Index(x.itemsize())};
 }
 
+// Whether an array of as many axes has these extents, then these strides. Inline and without memcmp: a
+// step asks it of every array, and most have one axis or two.
+inline bool has_extents_and_strides(const py::detail::PyArray_Proxy& x, const Index* seen) {
+  for (int axis = 0; axis < x.nd; ++axis)
+    if (x.dimensions[axis] != seen[axis] || x.strides[axis] != seen[x.nd + axis]) return false;
+  return true;
+}
+
 // The dtype, shape and strides of an array.
 class ArraySignature {
  public:
   ArraySignature() = default;  // matches no array
   explicit ArraySignature(const py::array& x);
 
-  // Inline and without memcmp: a step calls it for every array, and most have one axis or two.
   bool matches(const py::array& x) const {
     const py::detail::PyArray_Proxy& now = *header(x);
-    if (now.descr != dtype_.ptr() || now.nd != n_axes_) return false;
-    const Index* const seen = extents_and_strides_.data();
-    for (int axis = 0; axis < n_axes_; ++axis)
-      if (now.dimensions[axis] != seen[axis] || now.strides[axis] != seen[n_axes_ + axis])
-        return false;
-    return true;
+    return static_cast<const void*>(now.descr) == dtype_.ptr() && now.nd == n_axes_ &&
+           has_extents_and_strides(now, extents_and_strides_.data());
   }
 
  private:

@@ -7,6 +7,7 @@
 
 #include "../core/fork.hpp"
 #include "gil.hpp"
+#include "recent_steps.hpp"
 
 namespace fastoptim {
 namespace {
@@ -23,9 +24,6 @@ py::object copy_of(py::handle array) {
   if (!copy) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(copy);
 }
-
-// Below this many elements a step keeps the GIL: it ends sooner than another thread could take it.
-constexpr Index keep_gil_below_elements = 4096;
 
 }  // namespace
 
@@ -70,9 +68,9 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
 void BoundStep::bind_tensors(const py::sequence& specs, bool uint16_is_bfloat16) {
   tensors_.reserve(specs.size());
   for (py::handle packed : specs) {
-    const TensorSpec spec(packed);
+    TensorSpec spec(packed);
     RuleGroup& group = groups_.at(spec.group);
-    tensors_.emplace_back(spec, group, uint16_is_bfloat16);
+    tensors_.emplace_back(std::move(spec), group, uint16_is_bfloat16);
     if (!tensors_.back().computes_in_float64()) group.set_in_float32();
   }
 }
@@ -101,6 +99,10 @@ BoundStep::Cohorts BoundStep::make_cohorts(const std::vector<Index>& counts) con
   std::map<std::pair<std::size_t, Index>, int> known;
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     const Cohort cohort{tensors_[i].group(), counts[i]};
+    if (i > 0 && tensors_[i - 1].group() == cohort.group && counts[i - 1] == cohort.count) {
+      cohorts.of_tensor.push_back(cohorts.of_tensor.back());  // as nearly always
+      continue;
+    }
     const auto [entry, is_new] =
         known.emplace(std::pair(cohort.group, cohort.count), int(cohorts.all.size()));
     if (is_new) cohorts.all.push_back(cohort);
@@ -224,6 +226,21 @@ py::tuple BoundStep::snapshot(const py::sequence& arrays) {
   }
   for (py::handle x : arrays) copies.append(copy_of(x));
   return py::make_tuple(Index(t_), counts, indices, copies);
+}
+
+void BoundStep::remember(int function, const py::tuple& arrays, const py::tuple& options) const {
+  std::vector<PyObject*> objects;
+  for (py::handle x : arrays) {
+    if (!is_plain_array(x) && !x.is_none()) return;
+    objects.push_back(x.ptr());
+  }
+  OptionValues values;
+  for (py::handle option : options)
+    if (!values.add(option.ptr())) return;
+  const FunctionCall call{function, objects.data(), int(objects.size())};
+  RecentSteps::of_this_thread().keep(
+      call, std::make_unique<RecentStep>(call, values, groups_.at(0), work_[0],
+                                         tensors_.at(0).layout()));
 }
 
 std::vector<RuleGroup> BoundStep::changed_groups(const py::sequence& rules) const {

@@ -45,6 +45,11 @@ class BoundStep {
   void commit(const py::sequence& rules, bool stochastic, std::uint64_t seed,
               const py::object& progress, const py::sequence& copies, const py::sequence& stores);
 
+  // Keeps the checks and the layout of a call of the functional layer, which this step was made for,
+  // for a later call with the same arrays and options (recent_steps.hpp). arrays, options: as
+  // _core.repeat_step takes them. Does nothing for arrays and options of foreign types.
+  void remember(int function, const py::tuple& arrays, const py::tuple& options) const;
+
   // Calls f(PyObject*) for every array that is kept between steps, until it returns other than 0.
   template <class F>
   int visit(const F& f) const {

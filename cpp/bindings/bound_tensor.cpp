@@ -34,7 +34,7 @@ BoundArray::BoundArray(py::array x, std::string label)
                         "size, shape, strides or dtype was changed");
 }
 
-BoundTensor::BoundTensor(const TensorSpec& spec, const RuleGroup& group, bool uint16_is_bfloat16)
+BoundTensor::BoundTensor(TensorSpec spec, const RuleGroup& group, bool uint16_is_bfloat16)
     : group_(spec.group),
       has_bound_gradient_(!spec.gradient.is_none()),
       has_master_(!spec.master.is_none()),
@@ -45,8 +45,9 @@ BoundTensor::BoundTensor(const TensorSpec& spec, const RuleGroup& group, bool ui
   bound_storage_ = storages_[1];
 }
 
-void BoundTensor::bind_arrays(const TensorSpec& spec, const RuleGroup& group) {
+void BoundTensor::bind_arrays(TensorSpec& spec, const RuleGroup& group) {
   const int n_states = group.rule().n_states;
+  storages_.reserve(spec.labels.size());
   std::vector<py::handle> given{spec.parameter,
                                 has_bound_gradient_ ? spec.gradient : spec.parameter};
   given.insert(given.end(), spec.states.begin(), spec.states.end());
@@ -59,7 +60,7 @@ void BoundTensor::bind_arrays(const TensorSpec& spec, const RuleGroup& group) {
                           std::to_string(spec.labels.size()) + " labels");
   arrays_.reserve(given.size());
   for (std::size_t k = 0; k < given.size(); ++k)
-    arrays_.emplace_back(as_array(given[k], spec.labels[k], true), spec.labels[k]);
+    arrays_.emplace_back(as_array(given[k], spec.labels[k], true), std::move(spec.labels[k]));
 }
 
 void BoundTensor::check_arrays(int n_states, bool in_q8) {
@@ -82,7 +83,7 @@ void BoundTensor::check_arrays(int n_states, bool in_q8) {
 void BoundTensor::bind_scales(const TensorSpec& spec) {
   const Index n_blocks = (arrays_[0].array().size() + q8_block - 1) / q8_block;
   for (std::size_t k = 0; k < spec.scales.size(); ++k)
-    scales_.emplace_back(spec.scales[k], "the scales of " + spec.labels[2 + k]);
+    scales_.emplace_back(spec.scales[k], "the scales of " + arrays_[2 + k].label());
   for (const BoundArray& scale : scales_) {
     const py::array& x = scale.array();
     if (check_storage(x, scale.label(), Role::codes) != Storage::unsigned8 || x.ndim() != 1 ||

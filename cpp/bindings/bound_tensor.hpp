@@ -8,6 +8,7 @@
 #include "../core/layout.hpp"
 #include "arrays.hpp"
 #include "rule_group.hpp"
+#include "write_set.hpp"
 
 namespace fastoptim {
 
@@ -68,12 +69,13 @@ class BoundTensor {
  public:
   // Checks all arrays but for shared memory. TypeError or ValueError names the array and the rule
   // that it breaks.
-  BoundTensor(const TensorSpec& spec, const RuleGroup& group, bool uint16_is_bfloat16);
+  BoundTensor(TensorSpec spec, const RuleGroup& group, bool uint16_is_bfloat16);
 
   std::size_t group() const { return group_; }
   bool computes_in_float64() const { return storages_[0] == Storage::float64; }
   bool has_bound_gradient() const { return has_bound_gradient_; }
   const BoundArray& gradient() const { return arrays_[1]; }
+  const Layout& layout() const { return layout_; }  // for the last gradient
 
   // Appends the regions of all arrays that a step writes.
   void add_written(std::vector<Region>& regions) const;
@@ -104,7 +106,7 @@ class BoundTensor {
   }
 
  private:
-  void bind_arrays(const TensorSpec& spec, const RuleGroup& group);
+  void bind_arrays(TensorSpec& spec, const RuleGroup& group);  // takes the labels
   void check_arrays(int n_states, bool in_q8);
   void bind_scales(const TensorSpec& spec);
   void lay_out(const py::array& grad, Storage storage, Tensor& tensor);

@@ -5,9 +5,14 @@
 #include <pybind11/pybind11.h>
 #include <unistd.h>
 
+#include "../kernels/kernels.hpp"
+
 namespace fastoptim {
 
 namespace py = pybind11;
+
+// Below this many elements a step keeps the GIL: it ends sooner than another thread could take it.
+constexpr Index keep_gil_below_elements = 4096;
 
 // Returns f(), which may wait for the GIL. f must be a single call of a C function, with nothing to
 // destroy.

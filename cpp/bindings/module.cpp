@@ -18,6 +18,8 @@
 #include "collectable.hpp"
 #include "gil.hpp"
 #include "module.hpp"
+#include "recent_steps.hpp"
+#include "write_set.hpp"
 
 namespace fastoptim {
 namespace {
@@ -32,7 +34,7 @@ py::array empty_state(const py::array& like, const py::object& dtype_object, int
   const py::capsule capsule(memory.base, [](void* base) { std::free(base); });
   // An array owns the memory, not the capsule itself: NumPy lets a read-only view be made writable
   // again only if its base is a writable array.
-  const py::array owner(py::dtype("u1"), {n_bytes}, {}, memory.data, capsule);
+  const py::array owner(py::dtype::of<std::uint8_t>(), {n_bytes}, {}, memory.data, capsule);
   return py::array(dtype, std::vector<Index>(shape.extents, shape.extents + shape.n_axes),
                    compact_strides(shape, {strides_of(like).strides, item_size}), memory.data,
                    owner);
@@ -240,6 +242,12 @@ PyMethodDef run_method{
     "run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(run_step)), METH_FASTCALL,
     "run(self, lr: object, grads: object, t: int | None, kept: tuple = ()) -> bool | None\n"};
 
+PyMethodDef repeat_step_method{
+    "repeat_step", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(repeat_step)),
+    METH_FASTCALL,
+    "repeat_step(function: int, n_arrays: int, t: object, lr: object, seed: object, "
+    "rounding: object, *arrays_and_options: object) -> bool\n"};
+
 }  // namespace
 }  // namespace fastoptim
 
@@ -256,6 +264,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
            py::arg("tensors"), py::arg("t") = 0, py::arg("uint16_is_bfloat16") = false)
       .def("set_rounding", &BoundStep::set_rounding, py::arg("stochastic"), py::arg("seed"))
       .def("zero_states", &BoundStep::zero_states)
+      .def("remember", &BoundStep::remember, py::arg("function"), py::arg("arrays"),
+           py::arg("options"))
       .def("snapshot", &BoundStep::snapshot, py::arg("arrays"))
       .def("commit", &BoundStep::commit, py::arg("rules"), py::arg("stochastic"), py::arg("seed"),
            py::arg("progress"), py::arg("copies"), py::arg("stores"))
@@ -263,6 +273,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def_property_readonly("looked_for_subnormals", &BoundStep::looked_for_subnormals);
   step.attr("run") = py::reinterpret_steal<py::object>(
       PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(step.ptr()), &run_method));
+
+  m.attr("repeat_step") =
+      py::reinterpret_steal<py::object>(PyCFunction_New(&repeat_step_method, nullptr));
 
   py::class_<RuleFacts>(m, "RuleFacts")
       .def_readonly("name", &RuleFacts::name)

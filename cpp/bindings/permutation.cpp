@@ -10,6 +10,7 @@
 #include "gil.hpp"
 #include "module.hpp"
 #include "samples.hpp"
+#include "write_set.hpp"
 
 namespace fastoptim {
 namespace {

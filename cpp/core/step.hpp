@@ -41,6 +41,7 @@ class WorkList {
  public:
   void add(const Work& work);
   Work& operator[](std::size_t k) { return works_[k]; }
+  const Work& operator[](std::size_t k) const { return works_[k]; }
   Index n_elements() const { return n_elements_; }
 
   // Updates all tensors.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastoptim import _core, checks
+from fastoptim._core import repeat_step
 from fastoptim.rules import FAMILIES, Rule
 from fastoptim.storage import StorageOptions
 
@@ -28,13 +29,23 @@ __all__ = ["adam_", "momentum_", "rmsprop_", "sgd_"]
 ROUNDING = ("seed", "rounding")  # options of storage that a single step has
 
 
-def _step(name: str, t: int | None, options: dict[str, Any]) -> None:
+# Each function's number, which the core looks a call up by, and the name of its rule.
+SGD, MOMENTUM, RMSPROP, ADAM = range(4)
+RULES = ("sgd", "momentum", "rmsprop", "adam")
+
+
+def _step(function: int, t: int | None, options: dict[str, Any]) -> None:
     """Take step t of a rule; `options` are the locals() of the function that was called."""
+    name = RULES[function]
+    arrays_given = tuple(x for k, x in options.items()
+                         if k in ("p", "g") or k in FAMILIES[name].states)
     take = options.pop
     p, g, lr, _ = take("p"), take("g"), take("lr"), take("t", None)
     states = {k: take(k) for k in FAMILIES[name].states}
     storage = StorageOptions(seed=take("seed"), rounding=take("rounding"))
-    options.update(take("unknown"))
+    unknown = take("unknown")
+    options_given = tuple(options.values())
+    options.update(unknown)
     rule = Rule(name, name, options, f"{name}_", others=ROUNDING)
     t = checks.integer("t", t, low=1, high=checks.MAX_STEPS)
     lr = checks.number("lr", lr)
@@ -53,6 +64,8 @@ def _step(name: str, t: int | None, options: dict[str, Any]) -> None:
                           labels=["p", "g", *arrays])
     step = _core.Step([rule.to_core()], [tensor], t - 1)
     step.set_rounding(storage.stochastic, storage.seed)
+    # Before the step, since it takes memory, and a step that was taken must not raise an error.
+    step.remember(function, arrays_given, options_given)
     step.run(lr, None, None)
 
 
@@ -106,7 +119,9 @@ def sgd_(p: Array, g: Array, *, lr: float = 1e-2, weight_decay: float = 0.0,
     >>> p
     array([0.5, 1.5])
     """
-    _step("sgd", 1, locals())
+    if unknown or not repeat_step(SGD, 2, 1, lr, seed, rounding, p, g,
+                                  weight_decay, decoupled, maximize):
+        _step(SGD, 1, locals())
 
 
 def momentum_(p: Array, g: Array, v: Array, *, t: int | None = None, lr: float = 1e-2,
@@ -183,7 +198,10 @@ def momentum_(p: Array, g: Array, v: Array, *, t: int | None = None, lr: float =
     """
     if t is None and dampen_first and not bias_correction:
         t = 1  # any count gives the same step
-    _step("momentum", t, locals())
+    if unknown or not repeat_step(MOMENTUM, 3, t, lr, seed, rounding, p, g, v,
+                                  beta, dampening, dampen_first, nesterov, bias_correction,
+                                  weight_decay, decoupled, maximize):
+        _step(MOMENTUM, t, locals())
 
 
 def rmsprop_(p: Array, g: Array, s: Array, *, mean: Array | None = None,
@@ -265,7 +283,10 @@ def rmsprop_(p: Array, g: Array, s: Array, *, mean: Array | None = None,
     """
     if t is None and not bias_correction:
         t = 1  # any count gives the same step
-    _step("rmsprop", t, locals())
+    if unknown or not repeat_step(RMSPROP, 5, t, lr, seed, rounding, p, g, s, mean, velocity,
+                                  beta, eps, centered, momentum, bias_correction, eps_inside_sqrt,
+                                  weight_decay, decoupled, maximize):
+        _step(RMSPROP, t, locals())
 
 
 def adam_(p: Array, g: Array, m: Array, v: Array, *, t: int, v_max: Array | None = None,
@@ -333,4 +354,6 @@ def adam_(p: Array, g: Array, m: Array, v: Array, *, t: int, v_max: Array | None
     >>> p.round(6), m.round(6), v.round(6)
     (array([0.9, 2.1]), array([ 0.05, -0.8 ]), array([0.00025, 0.064  ]))
     """
-    _step("adam", t, locals())
+    if unknown or not repeat_step(ADAM, 5, t, lr, seed, rounding, p, g, m, v, v_max,
+                                  betas, eps, amsgrad, weight_decay, decoupled, maximize):
+        _step(ADAM, t, locals())

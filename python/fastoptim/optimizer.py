@@ -12,7 +12,7 @@ from fastoptim.group import Group, GroupData, check_lr, is_one_fixed_rate
 from fastoptim.options import ReadOnly
 from fastoptim.rules import Rule
 from fastoptim.state_dict import load_state_dict, state_dict
-from fastoptim.storage import StorageOptions, make_states
+from fastoptim.storage import StorageOptions, make_states, state_dtypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -146,8 +146,9 @@ class Optimizer(Guarded):
             bound = [_core.as_array(grad, f"grad {name!r}", keep_subclass=True)
                      for name, grad in zip(self._names, in_order)]
         self._state: dict[str | int, dict[str, AnyArray]] = {}
-        tensors = [self._bind(k, name, bound[i]) for i, (k, name) in enumerate(
-            (k, name) for k, group in enumerate(self._groups) for name in group.names)]
+        tensors: list[tuple[object, ...]] = []
+        for k in range(len(self._groups)):
+            self._bind(k, bound, tensors)
         self._note_rates()
         self._core = _core.Step([group.rule.to_core() for group in self._groups], tensors, 0,
                                 self._storage.uint16_is_bfloat16)
@@ -181,19 +182,27 @@ class Optimizer(Guarded):
             names.append(name)
         self._groups.append(GroupData(rule, lr, names))
 
-    def _bind(self, group: int, name: str | int, grad: AnyArray | None) -> tuple[object, ...]:
-        """Allocate a parameter's states, and return it with all that goes with it."""
-        p = self._params[name]
-        labels = [f"parameter {name!r}", f"grad {name!r}"]
-        states = make_states(self._storage, self._groups[group].rule, p, self._stored[name],
-                             labels[0])
-        self._state[name] = states.as_dict()
-        labels += [f"state {s!r} of {name!r}" for s in states.arrays]
-        if states.master is not None:
-            labels.append(f"the master of {name!r}")
-        return _core.Tensor(group=group, labels=labels, parameter=p, gradient=grad,
-                            states=list(states.arrays.values()),
-                            scales=list(states.scales.values()), master=states.master)
+    def _bind(self, k: int, grads: list[Any], tensors: list[tuple[object, ...]]) -> None:
+        """Allocate the states of group k's parameters, and append each with all that goes with it.
+
+        In tuples, which the garbage collector need not visit where they hold arrays and strings:
+        lists made 10^5 parameters take three times as long.
+        """
+        rule, storage = self._groups[k].rule, self._storage
+        dtypes: dict[str, Any] = {}  # of the states, by how a parameter is stored
+        for name in self._groups[k].names:
+            p, stored, label = self._params[name], self._stored[name], f"parameter {name!r}"
+            if stored not in dtypes:
+                dtypes[stored] = state_dtypes(storage, rule, stored, label)
+            states = make_states(storage, dtypes[stored], p, stored)
+            self._state[name] = states.as_dict()
+            labels = (label, f"grad {name!r}", *[f"state {s!r} of {name!r}" for s in rule.states])
+            if states.master is not None:
+                labels += (f"the master of {name!r}",)
+            tensors.append(_core.Tensor(
+                group=k, labels=labels, parameter=p, gradient=grads[len(tensors)],
+                states=tuple(states.arrays.values()), scales=tuple(states.scales.values()),
+                master=states.master))
 
     def step(self, grads: Grads | None = None) -> None:
         """Update every parameter in place, in one pass over memory.

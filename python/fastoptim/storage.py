@@ -97,6 +97,8 @@ class StorageOptions(Options):
 class States:
     """The states of one parameter, and its float32 master if it has one."""
 
+    __slots__ = ("arrays", "master", "scales")
+
     def __init__(self, arrays: dict[str, AnyArray], scales: dict[str, AnyArray],
                  master: AnyArray | None) -> None:
         self.arrays = arrays  # by name
@@ -105,6 +107,8 @@ class States:
 
     def as_dict(self) -> dict[str, AnyArray]:
         """Return the arrays by the names that Optimizer.state shows."""
+        if not self.scales and self.master is None:
+            return self.arrays
         arrays = {}
         for name, x in self.arrays.items():
             arrays[name] = x
@@ -115,12 +119,11 @@ class States:
         return arrays
 
 
-def make_states(options: StorageOptions, rule: Rule, p: AnyArray, stored: str,
-                label: str) -> States:
-    """Allocate the states of parameter p, whose elements are stored as `stored`.
+def state_dtypes(options: StorageOptions, rule: Rule, stored: str,
+                 label: str) -> dict[str, np.dtype[Any]]:
+    """Return the dtype of each state of a parameter whose elements are stored as `stored`.
 
-    Only the scales are zeroed here: _core.Step.zero_states does the rest, in the threads that will
-    step them (first touch). The master holds the parameter.
+    label: what errors call the first such parameter.
     """
     state_dtype = options.state_dtype
     if stored == "float64":
@@ -137,16 +140,26 @@ def make_states(options: StorageOptions, rule: Rule, p: AnyArray, stored: str,
         )
     # The default is the type that the rule computes in, so that no accuracy is lost unasked.
     state_dtype = state_dtype or "float32"
+    return {name: _numpy_dtype(state_dtype, name in squares, options.uint16_is_bfloat16)
+            for name in rule.states}
+
+
+def make_states(options: StorageOptions, dtypes: dict[str, np.dtype[Any]], p: AnyArray,
+                stored: str) -> States:
+    """Allocate the states of parameter p, whose elements are stored as `stored`.
+
+    Only the scales are zeroed here: _core.Step.zero_states does the rest, in the threads that will
+    step them (first touch). The master holds the parameter.
+    """
     arrays: dict[str, AnyArray] = {}
     scales: dict[str, AnyArray] = {}
-    for slot, name in enumerate(rule.states):
-        dtype = _numpy_dtype(state_dtype, name in squares, options.uint16_is_bfloat16)
+    for slot, (name, dtype) in enumerate(dtypes.items()):
         arrays[name] = _core.empty_state(p, dtype, slot)
-        if state_dtype == "q8":
+        if options.state_dtype == "q8":
             scales[name] = np.zeros(-(-p.size // Q8_BLOCK), np.uint8)
     master = None
     if options.master and stored in ("bfloat16", "float16"):
-        master = _core.empty_state(p, np.float32, len(rule.states))
+        master = _core.empty_state(p, np.float32, len(dtypes))
         _core.copy_decoded(master, p, options.uint16_is_bfloat16)
     return States(arrays, scales, master)
 

@@ -28,7 +28,7 @@ test-serial:
 	FASTOPTIM_THREADS=OFF $(MAKE) test VENV=.venv-serial
 
 # The pool of threads, and what runs on it, under ThreadSanitizer: a minute.
-STRESSED = $(addprefix core/,fork parallel pool step memory layout dispatch) \
+STRESSED = $(addprefix core/,affinity fork parallel pool step memory layout dispatch) \
   $(addprefix shuffle/,batch_loader gather row_order permutation read_ahead) kernels/kernels
 stress:
 	mkdir -p build

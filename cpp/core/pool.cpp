@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../kernels/constants.hpp"
+#include "affinity.hpp"
 #include "wake_policy.hpp"
 
 namespace fastoptim {
@@ -68,7 +69,7 @@ class Pool final : public ThreadBackend {
   // Also returns false while another thread uses the pool, or when a body calls parallel_for.
   bool run_job(const Job& job) noexcept override {
     if (in_use_.exchange(true)) return false;
-    const int n_shares = std::min(job.n_threads, start_threads(job.n_threads));
+    const int n_shares = affinity_.place(std::min(job.n_threads, start_threads(job.n_threads)));
     if (n_shares > 1) share_out({job, n_shares});
     in_use_.store(false);
     return n_shares > 1;
@@ -92,10 +93,15 @@ class Pool final : public ThreadBackend {
   int start_threads(int wanted) noexcept {
     if (int(workers_.size()) < wanted && Clock::now() >= retry_at_) try {
         workers_.reserve(std::size_t(wanted));
+        affinity_.reserve(std::size_t(wanted));
         while (int(workers_.size()) < wanted) {
           auto worker = std::make_unique<Worker>();
           const int index = int(workers_.size());
-          if (index > 0) std::thread(&Pool::serve, this, worker.get(), index).detach();
+          if (index > 0) {
+            std::thread thread(&Pool::serve, this, worker.get(), index);
+            affinity_.add(thread.native_handle());
+            thread.detach();
+          }
           workers_.push_back(std::move(worker));
         }
       } catch (const std::exception&) {  // the threads that exist do the work
@@ -180,6 +186,7 @@ class Pool final : public ThreadBackend {
   // thread.
   std::vector<std::unique_ptr<Worker>> workers_;
   Clock::time_point retry_at_{};
+  Affinity affinity_;  // likewise
 };
 
 }  // namespace

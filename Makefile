@@ -21,20 +21,24 @@ test: $(VENV)/.test
 # Beside torch.optim, which is a large download.
 test-torch: $(VENV)/.test
 	$(INSTALL) '.[torch]'
-	$(VENV)/bin/python -m pytest tests/test_torch.py tests/project/test_docs.py $(TEST_ARGS)
+	$(VENV)/bin/python -m pytest tests/test_torch.py tests/test_torch_threads.py \
+	  tests/project/test_docs.py $(TEST_ARGS)
 
 # The build without threads passes the same tests.
 test-serial:
 	FASTOPTIM_THREADS=OFF $(MAKE) test VENV=.venv-serial
 
-# The pool of threads, and what runs on it, under ThreadSanitizer: a minute.
-STRESSED = $(addprefix core/,affinity fork parallel pool step memory layout dispatch) \
+# Both back ends, and what runs on them, under ThreadSanitizer: a minute.
+STRESSED = $(addprefix core/,affinity fork loaded_objects openmp parallel pool step memory layout \
+  dispatch) \
   $(addprefix shuffle/,batch_loader gather row_order permutation read_ahead) kernels/kernels
+STRESS_FLAGS = -std=c++17 -O1 -g -fsanitize=thread -fopenmp-simd -ffp-contract=off -Wno-tsan -pthread
 stress:
 	mkdir -p build
-	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -fopenmp-simd -ffp-contract=off -Wno-tsan \
-	  -DFASTOPTIM_THREADS -DFASTOPTIM_ISA=baseline tests/stress_parallel.cpp \
-	  $(STRESSED:%=cpp/%.cpp) -o build/stress_parallel -pthread
+	$(CXX) $(STRESS_FLAGS) -shared -fPIC tests/stress_openmp.cpp -o build/libgomp-stress.so
+	$(CXX) $(STRESS_FLAGS) -DFASTOPTIM_THREADS -DFASTOPTIM_ISA=baseline tests/stress_parallel.cpp \
+	  $(STRESSED:%=cpp/%.cpp) -o build/stress_parallel -Wl,--no-as-needed build/libgomp-stress.so \
+	  -Wl,-rpath,$(CURDIR)/build -ldl
 	build/stress_parallel
 
 # The core under AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own: some minutes.

@@ -1,5 +1,5 @@
-// The pool of threads and all that runs on it, used by several threads at once while the number of
-// threads changes: every element is visited once, a step has the bytes of a step alone, batches
+// The two back ends and all that runs on them, used by several threads at once while the number of
+// threads and the back end change: every element is visited once, a step has the bytes of a step alone, batches
 // hold their rows, and ThreadSanitizer sees no race. `make stress` runs it.
 #include <dlfcn.h>
 #include <pthread.h>
@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "../cpp/core/dispatch.hpp"
+#include "../cpp/core/openmp.hpp"
 #include "../cpp/core/parallel.hpp"
 #include "../cpp/core/step.hpp"
 #include "../cpp/core/wake_policy.hpp"
@@ -85,8 +86,8 @@ void visits(int id) {
 }
 
 // Pieces of one element, which threads take from each other's shares all the time.
-void contended() {
-  for (int round = 0; round < 20000; ++round) {
+void contended(int rounds) {
+  for (int round = 0; round < rounds; ++round) {
     std::atomic<int> count[64] = {};
     parallel_for(64, false, [&](Index begin, Index end) {
       for (Index i = begin; i < end; ++i) ++count[i];
@@ -241,11 +242,18 @@ void loaders(int id) {
 
 int main() {
   set_num_threads(4);
-  contended();
+  contended(20000);
   slow_workers();
   rounding();
   wake_policy();
   steps(300'000, 3, true);
+
+  expect(find_openmp(false), "the runtime of stress_openmp.cpp is found");
+  set_threading(Threading::openmp);
+  contended(1000);
+  slow_workers();
+  rounding();
+  steps(300'000, 3, false);
 
   std::atomic<bool> over{false};
   std::vector<std::thread> others;
@@ -257,6 +265,7 @@ int main() {
     for (int round = 0; !over; ++round, sleep(2000)) {
       set_num_threads(1 + round % 6);
       masks_unknown = round / 50 % 2 == 0;
+      set_threading(round % 4 ? Threading::pool : Threading::openmp);
     }
   });
   for (std::thread& other : others) other.join();

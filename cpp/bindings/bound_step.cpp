@@ -7,6 +7,7 @@
 
 #include "../core/fork.hpp"
 #include "gil.hpp"
+#include "origin.hpp"
 #include "recent_steps.hpp"
 
 namespace fastoptim {
@@ -60,6 +61,7 @@ BoundStep::BoundStep(const py::sequence& rules, const py::sequence& tensors, Ind
   bind_tensors(tensors, uint16_is_bfloat16);
   check_no_shared_memory();
   lay_out_tensors();
+  find_origin();
   Cohorts cohorts = make_cohorts(std::vector<Index>(tensors_.size(), t));
   coefficients_.reserve(cohorts.all.size());
   set_cohorts(std::move(cohorts));
@@ -92,6 +94,14 @@ void BoundStep::lay_out_tensors() {
     tensor.set_bound_gradient(work.tensor);
     work_.add(work);
   }
+}
+
+// One array of torch is enough: then torch computes the gradients, and its threads are running.
+void BoundStep::find_origin() {
+  for (const BoundTensor& tensor : tensors_)
+    if (origin_of(tensor.parameter().array()) == Origin::torch ||
+        origin_of(tensor.gradient().array()) == Origin::torch)
+      return work_.set_origin(Origin::torch);
 }
 
 BoundStep::Cohorts BoundStep::make_cohorts(const std::vector<Index>& counts) const {
@@ -154,6 +164,10 @@ void BoundStep::collect_gradients(py::handle grads) {
     step_gradients_.push_back({as_array(list[i], tensors_[i].gradient().label()), {}, false});
   // That code may have forked, and the child taken another step, which cleared the list.
   if (step_gradients_.size() != tensors_.size()) refuse_another_thread();
+  // NumPy's parameters may be torch's too (torch.from_numpy): its gradients tell.
+  if (any_gradient_given_) return;
+  any_gradient_given_ = true;
+  if (!is_of_torch()) work_.set_origin(origin_of(step_gradients_.front().array));
 }
 
 // Writes coefficients_, which only this step reads: a step that is refused may leave them behind.

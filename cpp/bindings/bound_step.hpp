@@ -59,6 +59,7 @@ class BoundStep {
   }
 
   Index t() const { return t_; }  // the number of steps taken
+  bool is_of_torch() const { return work_.origin() == Origin::torch; }
   bool looked_for_subnormals() const { return work_.looked_for_subnormals(); }
 
  private:
@@ -86,6 +87,7 @@ class BoundStep {
   void bind_tensors(const py::sequence& specs, bool uint16_is_bfloat16);
   void check_no_shared_memory();
   void lay_out_tensors();
+  void find_origin();
 
   Cohorts make_cohorts(const std::vector<Index>& counts) const;
   void set_cohorts(Cohorts&& cohorts) noexcept;  // coefficients_ must have the capacity
@@ -109,6 +111,7 @@ class BoundStep {
   WorkList work_;
   WriteSet written_;
   std::vector<StepGradient> step_gradients_;  // given to the step under way; empty between steps
+  bool any_gradient_given_ = false;           // to a step so far
   bool bound_gradients_set_ = true;           // whether work_ refers to the bound gradients
   bool stochastic_ = false;
   std::uint64_t seed_ = 0;

@@ -74,6 +74,7 @@ class BoundTensor {
   std::size_t group() const { return group_; }
   bool computes_in_float64() const { return storages_[0] == Storage::float64; }
   bool has_bound_gradient() const { return has_bound_gradient_; }
+  const BoundArray& parameter() const { return arrays_[0]; }
   const BoundArray& gradient() const { return arrays_[1]; }
   const Layout& layout() const { return layout_; }  // for the last gradient
 

@@ -7,10 +7,8 @@
 
 #include "../core/averages.hpp"
 #include "../core/dispatch.hpp"
-#include "../core/fork.hpp"
 #include "../core/layout.hpp"
 #include "../core/memory.hpp"
-#include "../core/parallel.hpp"
 #include "../core/roofline.hpp"
 #include "../core/step.hpp"
 #include "arrays.hpp"
@@ -270,6 +268,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       .def("commit", &BoundStep::commit, py::arg("rules"), py::arg("stochastic"), py::arg("seed"),
            py::arg("progress"), py::arg("copies"), py::arg("stores"))
       .def_property_readonly("t", &BoundStep::t)
+      .def_property_readonly("is_of_torch", &BoundStep::is_of_torch)
       .def_property_readonly("looked_for_subnormals", &BoundStep::looked_for_subnormals);
   step.attr("run") = py::reinterpret_steal<py::object>(
       PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(step.ptr()), &run_method));
@@ -320,9 +319,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   bind_permutation(m);
   bind_batches(m);
 
-  m.def("num_threads", &num_threads);
-  m.def("set_num_threads", &set_num_threads, py::arg("n"));
-  m.def("forked", &forked);
+  bind_threads(m);
   m.def("isa", [] { return std::string(kernels().isa); });
   m.def("available_isas", &available_isas);
   m.def("built_isas", &built_isas);

@@ -14,6 +14,7 @@
 #include "../kernels/constants.hpp"
 #include "affinity.hpp"
 #include "wake_policy.hpp"
+#include "work_stealing.hpp"
 
 namespace fastoptim {
 namespace {
@@ -47,10 +48,6 @@ bool spin_until(const Done& done) {
   return false;
 }
 
-// Each thread's share is split into this many pieces, so that other threads can steal the rest of
-// it.
-constexpr Index pieces_per_share = 16;
-
 // After the system has refused a thread or memory for it, the time until the pool asks again.
 constexpr std::chrono::seconds retry_after{1};
 
@@ -74,10 +71,6 @@ class Pool final : public ThreadBackend {
     in_use_.store(false);
     return n_shares > 1;
   }
-
-  // Threads do not survive a fork. The children do not start new ones, because together they would
-  // have more threads than there are processors.
-  bool survives_fork() const noexcept override { return false; }
 
  private:
   // `next` and the rest lie on cache lines of their own, against false sharing.
@@ -135,22 +128,10 @@ class Pool final : public ThreadBackend {
       while (!done()) std::this_thread::yield();
   }
 
-  // Works off the thread's own share, whose memory is close to its processor, then steals from the
-  // others.
   void work(const SharedJob& shared, int own_share) noexcept {
-    const Job& job = shared.job;
-    for (int k = 0; k < shared.n_shares; ++k) {
-      const int share = (own_share + k) % shared.n_shares;
-      const Index begin = job.n * share / shared.n_shares;
-      const Index size = job.n * (share + 1) / shared.n_shares - begin;
-      const Index piece = std::max(job.grain, (size + pieces_per_share - 1) / pieces_per_share);
-      std::atomic<Index>& next = workers_[std::size_t(share)]->next;
-      for (;;) {
-        const Index at = next.fetch_add(piece, std::memory_order_relaxed);
-        if (at >= size) break;
-        job.body(job.context, begin + at, begin + std::min(at + piece, size));
-      }
-    }
+    work_off(shared.job, shared.n_shares, own_share, [this](int share) -> std::atomic<Index>& {
+      return workers_[std::size_t(share)]->next;
+    });
   }
 
   // The loop of worker thread `index`.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "parallel.hpp"
 #include "subnormal_detector.hpp"
 
 namespace fastoptim {
@@ -27,27 +26,29 @@ void WorkList::for_elements(Index begin, Index end, const F& f) const noexcept {
 void WorkList::run_step(const Coefficients* coefficients) noexcept {
   looked_for_subnormals_ = coefficients[0].subnormals;
   met_subnormals_.store(false, std::memory_order_relaxed);
-  const bool serial = wake_policy_.runs_serially(n_elements_);
-  parallel_for(first_block_.back(), serial, [&](Index first, Index last) {
+  const bool serial = runs_on_openmp(origin_) ? n_elements_ < share_on_openmp_from_elements
+                                              : wake_policy_.runs_serially(n_elements_);
+  const auto update = [&](Index first, Index last) {
     const SubnormalDetector detector(met_subnormals_);
     for_elements(first, last, [&](const Work& work, Index begin, Index end) {
       work.sweep(work.tensor, coefficients[work.coefficients], begin, end);
     });
-  });
+  };
+  parallel_for(first_block_.back(), serial, update, 1, origin_);
   wake_policy_.job_ended(n_elements_);
 }
 
 void WorkList::zero_states() const noexcept {
-  parallel_for(first_block_.back(), n_elements_ < serial_below_elements,
-               [&](Index first, Index last) {
-                 for_elements(first, last, [](const Work& work, Index begin, Index end) {
-                   for (int k = 0; k < work.n_states; ++k) {
-                     const Operand& state = work.tensor.operands[2 + k];
-                     const Index item_size = item_sizes[int(state.storage)];
-                     std::memset(state.data + begin * item_size, 0, (end - begin) * item_size);
-                   }
-                 });
-               });
+  const auto zero = [&](Index first, Index last) {
+    for_elements(first, last, [](const Work& work, Index begin, Index end) {
+      for (int k = 0; k < work.n_states; ++k) {
+        const Operand& state = work.tensor.operands[2 + k];
+        const Index item_size = item_sizes[int(state.storage)];
+        std::memset(state.data + begin * item_size, 0, (end - begin) * item_size);
+      }
+    });
+  };
+  parallel_for(first_block_.back(), n_elements_ < serial_below_elements, zero, 1, origin_);
 }
 
 }  // namespace fastoptim

@@ -6,6 +6,7 @@
 
 #include "../kernels/kernels.hpp"
 #include "float_control.hpp"
+#include "parallel.hpp"
 #include "wake_policy.hpp"
 
 namespace fastoptim {
@@ -22,6 +23,12 @@ constexpr Index serial_below_elements = 32768;
 // pause of 0.5 ms takes 68 us on one thread, and 128 us if it wakes a second (bench/overhead.py has
 // such pauses); in a tight loop two threads take 31 us and one 52.
 constexpr Index wake_from_elements = 262144;
+
+// From this many elements on, a step is shared in an OpenMP team, whose threads still spin when
+// torch has just computed the gradients. AdamW right after backward, and after a pause of 20 ms, in
+// us: 73 and 95 on one thread, 42 and 143 on two for 51 000 elements; 107 and 132, 58 and 164 for
+// 92 000; 169 and 193, 85 and 192 for 175 000.
+constexpr Index share_on_openmp_from_elements = 32768;
 
 // Below this many elements a step's arrays may be in the caches, perhaps those of another
 // processor, so the kernels prefetch them with ownership (PREFETCHW). With that, a step on one
@@ -43,6 +50,10 @@ class WorkList {
   Work& operator[](std::size_t k) { return works_[k]; }
   const Work& operator[](std::size_t k) const { return works_[k]; }
   Index n_elements() const { return n_elements_; }
+
+  // Where the arrays come from. Unknown until it is set.
+  Origin origin() const { return origin_; }
+  void set_origin(Origin origin) { origin_ = origin; }
 
   // Updates all tensors.
   void run_step(const Coefficients* coefficients) noexcept;
@@ -70,6 +81,7 @@ class WorkList {
   std::vector<Work> works_;
   std::vector<Index> first_block_{0};  // of each tensor, then the number of all blocks
   Index n_elements_ = 0;
+  Origin origin_ = Origin::unknown;
   std::atomic<bool> met_subnormals_{true};
   bool looked_for_subnormals_ = false;
   WakePolicy wake_policy_{serial_below_elements, wake_from_elements};

@@ -11,7 +11,13 @@ from fastoptim.averages import ewma
 from fastoptim.descent import SGD, Momentum
 from fastoptim.functional import adam_, momentum_, rmsprop_, sgd_
 from fastoptim.optimizer import Optimizer
-from fastoptim.threads import build_info, get_num_threads, set_num_threads
+from fastoptim.threads import (
+    build_info,
+    get_num_threads,
+    get_threading,
+    set_num_threads,
+    set_threading,
+)
 
 if TYPE_CHECKING:
     from fastoptim import reference, schedules
@@ -72,11 +78,13 @@ __all__ = [
     "build_info",
     "ewma",
     "get_num_threads",
+    "get_threading",
     "momentum_",
     "reference",
     "rmsprop_",
     "schedules",
     "set_num_threads",
+    "set_threading",
     "sgd_",
     "shuffle_",
     "storage",

@@ -1,4 +1,4 @@
-"""How many threads the kernels use, and what was built."""
+"""How many threads the kernels use and whose they are, and what was built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from fastoptim import _core, checks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import TypedDict
+    from typing import Literal, TypeAlias, TypedDict
+
+    Threading: TypeAlias = Literal["auto", "pool", "openmp"]
 
     class BuildInfo(TypedDict):
         """What build_info returns."""
@@ -19,12 +21,16 @@ if TYPE_CHECKING:
         isa_available: list[str]
         isa_built: list[str]
         threads: int
+        threading: str
+        threading_reason: str
         compiler: str
 
-__all__ = ["build_info", "get_num_threads", "set_num_threads"]
+__all__ = ["build_info", "get_num_threads", "get_threading", "set_num_threads", "set_threading"]
 
 # An upper bound that catches typing errors. Fewer threads than that saturate any memory bus.
 MAX_THREADS = 1024
+
+THREADING = ("auto", "pool", "openmp")
 
 
 def get_num_threads() -> int:
@@ -82,6 +88,95 @@ def set_num_threads(n: int) -> None:
     _core.set_num_threads(n)
 
 
+def get_threading() -> Threading:
+    """Return whose threads large updates use: what `set_threading` was given.
+
+    At import it is ``FASTOPTIM_THREADING``, else ``"auto"``. Which runtime that
+    means, and why, is in `build_info`.
+
+    Returns
+    -------
+    {"auto", "pool", "openmp"}
+        As in `set_threading`.
+
+    Examples
+    --------
+    >>> import fastoptim as fo
+    >>> fo.get_threading()
+    'auto'
+    """
+    choice: Threading = _core.threading()  # type: ignore[assignment]
+    return choice
+
+
+def set_threading(choice: Threading) -> None:
+    """Set whose threads large updates use.
+
+    No result depends on it.
+
+    Parameters
+    ----------
+    choice : {"auto", "pool", "openmp"}
+        ``"pool"``: threads of fastoptim's own. ``"openmp"``: the team of the
+        OpenMP runtime that another library has loaded, or else of the system's,
+        which is loaded now. ``"auto"``: the team of torch's OpenMP runtime for
+        the steps of optimizers with parameters or gradients of torch, the pool
+        for all else.
+
+    Raises
+    ------
+    ValueError
+        If `choice` is none of these.
+    RuntimeError
+        If `choice` is ``"openmp"`` and there is no OpenMP runtime.
+
+    Notes
+    -----
+    The threads of torch keep running for some milliseconds after each
+    operation. A step in their team finds them running, where other threads
+    would wait for the processors that they hold. The threads of NumPy's matrix
+    products do so too, but are no OpenMP team.
+
+    The team is never larger than `get_num_threads`, nor than what the runtime
+    allows: ``OMP_NUM_THREADS``, ``torch.set_num_threads``. Of several runtimes
+    in a process, torch's serves torch's arrays; with ``"openmp"``, other arrays
+    are served by torch's if it was loaded then, else by the one that was loaded
+    first.
+
+    In a forked child, and within a parallel region of the runtime, a step runs
+    on the calling thread.
+
+    Examples
+    --------
+    >>> import fastoptim as fo
+    >>> fo.set_threading("pool")
+    >>> fo.get_threading()
+    'pool'
+    >>> fo.set_threading("auto")
+    """
+    if choice not in THREADING:
+        raise ValueError(f"choice must be one of {THREADING}, got {choice!r}")
+    _core.set_threading(choice)
+
+
+def _threading_reason() -> str:
+    """Return which threads a step uses now, and why."""
+    if _core.forked():
+        return "the calling thread: this process was forked from one that had imported fastoptim"
+    if _core.num_threads() == 1:
+        return "the calling thread: the number of threads is 1"
+    choice = _core.threading()
+    torch, other = _core.openmp_paths()
+    if choice == "pool":
+        return "the pool: set_threading or FASTOPTIM_THREADING asked for it"
+    if choice == "openmp":
+        reason = f"{other}: set_threading or FASTOPTIM_THREADING asked for OpenMP"
+        return reason + (f"; {torch} for torch's arrays" if torch not in (None, other) else "")
+    if torch is None:
+        return "the pool: torch is not loaded, or has no OpenMP runtime"
+    return f"the pool; for torch's arrays {torch}, whose threads torch keeps running"
+
+
 def build_info() -> BuildInfo:
     """Return what is known of the installed core.
 
@@ -89,7 +184,9 @@ def build_info() -> BuildInfo:
     -------
     dict
         ``version``, ``isa`` (the instruction set in use), ``isa_available``
-        (those of this processor), ``isa_built``, ``threads`` and ``compiler``.
+        (those of this processor), ``isa_built``, ``threads``, ``threading`` (as
+        `get_threading`), ``threading_reason`` (whose threads a step uses, and
+        why) and ``compiler``.
 
     Examples
     --------
@@ -103,6 +200,8 @@ def build_info() -> BuildInfo:
         "isa_available": _core.available_isas(),
         "isa_built": _core.built_isas(),
         "threads": _core.num_threads(),
+        "threading": _core.threading(),
+        "threading_reason": _threading_reason(),
         "compiler": _core.compiler(),
     }
 
@@ -166,3 +265,15 @@ def _default_num_threads(environ: Mapping[str, str] = os.environ) -> int:
 
 
 _core.set_num_threads(_default_num_threads())
+
+
+def _default_threading(environ: Mapping[str, str] = os.environ) -> str:
+    """Return whose threads are used at import; ValueError if the environment asks for others."""
+    choice = environ.get("FASTOPTIM_THREADING", "") or "auto"
+    if choice not in THREADING:
+        raise ValueError(f"FASTOPTIM_THREADING must be one of {THREADING}, got {choice!r}")
+    return choice
+
+
+if _default_threading() != "auto":
+    _core.set_threading(_default_threading())

@@ -108,5 +108,7 @@ def rest() -> None:
     info = fo.build_info()
     assert_type(info["isa"], str)
     assert_type(info["isa_available"], list[str])
+    assert_type(info["threading_reason"], str)
     fo.set_num_threads(fo.get_num_threads())
+    fo.set_threading(fo.get_threading())
     assert_type(fo.__version__, str)

@@ -36,4 +36,5 @@ fo.schedules.exponential(0.1, 0.95)  # wrong
 fo.schedules.constant("0.1")  # wrong
 fo.schedules.constant(0.1)("step")  # wrong
 fo.set_num_threads("2")  # wrong
+fo.set_threading("tbb")  # wrong
 fo.reference.adam(Y, Y, {}, 1, learning_rate=0.1)  # wrong

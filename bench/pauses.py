@@ -1,10 +1,10 @@
 """Steps after pauses, in several processes: ``python bench/pauses.py``.
 
 A worker that sleeps has to be woken, and where the system wakes it differs by process: beside the
-caller, or behind it on the caller's processor. Prints the medians of Adam steps after each pause: the
-best of the processes, and each process's ratio to it, lowest to highest. --pinned adds processes in
-which the caller and the worker are pinned to two processors by hand; --threads, more threads than
-two, which should take no longer.
+caller, or behind it on the caller's processor. Prints the medians of Adam steps after each pause:
+the best of the processes, and the ratio of each process to it, lowest to highest. --pinned adds
+processes in which the caller and the worker are pinned to two processors by hand; --threads, more
+threads than two, which should take no longer.
 """
 
 from __future__ import annotations

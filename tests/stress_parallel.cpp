@@ -46,7 +46,8 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 // A system that does not tell the masks of threads, while that is set: then as many threads take part
 // in a job as are asked for, even on two processors.
 static std::atomic<bool> masks_unknown{true};
-extern "C" int pthread_getaffinity_np(pthread_t thread, std::size_t size, cpu_set_t* mask) noexcept {
+extern "C" int pthread_getaffinity_np(pthread_t thread, std::size_t size,
+                                      cpu_set_t* mask) noexcept {
   static const auto real = reinterpret_cast<decltype(&pthread_getaffinity_np)>(
       dlsym(RTLD_NEXT, "pthread_getaffinity_np"));
   return masks_unknown ? ENOSYS : real(thread, size, mask);

@@ -85,11 +85,10 @@ bool OptionValues::add(PyObject* x) {
 }
 
 bool OptionValues::operator==(const OptionValues& other) const {
-  return n_ == other.n_ &&
-         std::equal(values_.begin(), values_.begin() + n_, other.values_.begin(),
-                    [](const Value& a, const Value& b) {
-                      return a.kind == b.kind && a.bits == b.bits;
-                    });
+  return n_ == other.n_ && std::equal(values_.begin(), values_.begin() + n_, other.values_.begin(),
+                                      [](const Value& a, const Value& b) {
+                                        return a.kind == b.kind && a.bits == b.bits;
+                                      });
 }
 
 RecentStep::RecentStep(const FunctionCall& call, const OptionValues& options,

@@ -52,8 +52,9 @@ class OptionValues {
 
 // What the functional layer's functions are called with, apart from their options.
 struct FunctionCall {
-  int function;             // which one
-  PyObject* const* arrays;  // the parameter, the gradient, then the states, None where one is absent
+  int function;  // which one
+  PyObject* const*
+      arrays;  // the parameter, the gradient, then the states, None where one is absent
   int n_arrays;
 };
 

@@ -121,9 +121,8 @@ void WriteSet::find_clusters() {
 WriteSet::Cluster WriteSet::make_cluster(std::size_t first, std::size_t last) const {
   std::vector<std::pair<Runs, std::size_t>> members;
   for (std::size_t k = first; k < last; ++k) members.emplace_back(runs_of(*regions_[k].array), k);
-  std::stable_sort(members.begin(), members.end(), [](const auto& a, const auto& b) {
-    return a.first.period < b.first.period;
-  });
+  std::stable_sort(members.begin(), members.end(),
+                   [](const auto& a, const auto& b) { return a.first.period < b.first.period; });
   Cluster cluster{first, last, {}};
   for (const auto& [runs, k] : members) {
     if (cluster.families.empty() || cluster.families.back().period != runs.period)

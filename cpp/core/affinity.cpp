@@ -80,8 +80,8 @@ void Affinity::place_worker(Worker& worker) const noexcept {
   if (processor_ >= 0 && CPU_ISSET(processor_, &mask) && CPU_COUNT(&mask) > 1)
     CPU_CLR(processor_, &mask);
   // Some sandboxes refuse it: the worker then stays where it is.
-  const bool set = !CPU_EQUAL(&mask, &now) &&
-                   pthread_setaffinity_np(worker.thread, sizeof mask, &mask) == 0;
+  const bool set =
+      !CPU_EQUAL(&mask, &now) && pthread_setaffinity_np(worker.thread, sizeof mask, &mask) == 0;
   worker.mask = set ? mask : now;
 }
 

@@ -49,7 +49,7 @@ class Affinity {
  private:
   struct Worker {
     pthread_t thread;
-    cpu_set_t mask;    // as it was last set or read here
+    cpu_set_t mask;  // as it was last set or read here
     bool set_by_others;
     cpu_set_t others;  // what they set
   };
@@ -64,7 +64,7 @@ class Affinity {
   cpu_set_t allowed_{};
   long looked_at_ = 0;  // ms
 
-  int n_placed_ = 0;                                     // threads looked at, too
+  int n_placed_ = 0;                                    // threads looked at, too
   int n_processors_ = std::numeric_limits<int>::max();  // of all their masks together
 };
 

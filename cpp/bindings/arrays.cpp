@@ -119,9 +119,11 @@ py::array as_array(py::handle x, const std::string& label, bool keep_subclass) {
       check_device(x, label, type);
       return call_python(numpy.attr("from_dlpack"), x);
     }
-    if (PyObject_CheckBuffer(x.ptr()))
-      return numpy.attr("asarray")(
-          py::reinterpret_steal<py::object>(PyMemoryView_FromObject(x.ptr())));
+    if (PyObject_CheckBuffer(x.ptr())) {
+      const auto view = py::reinterpret_steal<py::object>(PyMemoryView_FromObject(x.ptr()));
+      if (!view) throw py::error_already_set();
+      return numpy.attr("asarray")(view);
+    }
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_Exception)) throw;  // an interrupt, say
     py::raise_from(

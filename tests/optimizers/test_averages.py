@@ -132,6 +132,13 @@ def test_other_buffers():
     assert type(fo.ewma(x.view(np.recarray))) is np.ndarray
 
 
+def test_a_buffer_that_gives_no_view_is_refused_by_name():
+    x = memoryview(numbers(30, np.float64))
+    x.release()
+    with pytest.raises(TypeError, match="^x must be readable in place on the CPU, got memoryview"):
+        fo.ewma(x)
+
+
 @pytest.mark.long
 def test_all_instruction_sets(isa):
     printed = child.run("from support.averages import *; print(digest(all_results()))",

@@ -78,6 +78,19 @@ assert threads() == there and t.tolist() == [-21] * LARGE
 """)
 
 
+@needs_tasks
+def test_the_team_of_torch_runs_every_call_of_the_functional_layer():
+    run("""
+torch.ones(LARGE).add_(1)
+there = threads()
+t, g = tensor().numpy(), tensor().numpy()
+for _ in range(5):
+    fo.sgd_(t, g, lr=1.0)
+assert threads() == there  # none was started for the pool
+assert (t == -4).all()
+""")
+
+
 def test_the_same_bytes_with_either():
     run("""
 def adamw():
@@ -140,7 +153,7 @@ assert t.tolist() == [-1] * 1_000_000
 def test_of_several_runtimes_the_one_that_torch_uses(tmp_path, first):
     """Whichever was loaded first, and whichever serves other arrays."""
     out = child.run(f"""
-import ctypes, shutil, sys
+import ctypes, pathlib, sys
 import fastoptim as fo, numpy as np
 first = {first!r}
 if first == "torch":
@@ -152,7 +165,11 @@ else:
     code = "import fastoptim as fo; fo.set_threading('openmp'); print(fo._core.openmp_paths()[1])"
     system = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
                             text=True).stdout.strip()
-    ctypes.CDLL(shutil.copy(system, {str(tmp_path / "libgomp-0a1b2c3d.so.1.0.0")!r}))
+    # As in a wheel, its own name too, by which the loader would take it for the system's.
+    copy = pathlib.Path({str(tmp_path / "libgomp-0a1b2c3d.so.1.0.0")!r})
+    content = pathlib.Path(system).read_bytes()
+    copy.write_bytes(content.replace(b"libgomp.so.1\\0", b"libgomp-a.so\\0"))
+    ctypes.CDLL(str(copy))
     fo.set_threading("openmp")
 other = fo.build_info()["threading_reason"]
 import torch

@@ -253,8 +253,8 @@ void BoundStep::remember(int function, const py::tuple& arrays, const py::tuple&
     if (!values.add(option.ptr())) return;
   const FunctionCall call{function, objects.data(), int(objects.size())};
   RecentSteps::of_this_thread().keep(
-      call,
-      std::make_unique<RecentStep>(call, values, groups_.at(0), work_[0], tensors_.at(0).layout()));
+      call, std::make_unique<RecentStep>(call, values, groups_.at(0), work_[0],
+                                         tensors_.at(0).layout(), work_.origin()));
 }
 
 std::vector<RuleGroup> BoundStep::changed_groups(const py::sequence& rules) const {

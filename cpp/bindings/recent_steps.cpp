@@ -92,7 +92,8 @@ bool OptionValues::operator==(const OptionValues& other) const {
 }
 
 RecentStep::RecentStep(const FunctionCall& call, const OptionValues& options,
-                       const RuleGroup& group, const Work& work, const Layout& layout)
+                       const RuleGroup& group, const Work& work, const Layout& layout,
+                       Origin origin)
     : function_(call.function),
       options_(options),
       group_(group),
@@ -121,6 +122,7 @@ RecentStep::RecentStep(const FunctionCall& call, const OptionValues& options,
     }
   }
   work_.add(own);
+  work_.set_origin(origin);
 }
 
 bool RecentStep::writes_same(const FunctionCall& call) const {

@@ -64,7 +64,7 @@ class RecentStep {
   // work, layout: as a BoundStep laid them out. The work's pointers into the layout may be to
   // another copy of it.
   RecentStep(const FunctionCall& call, const OptionValues& options, const RuleGroup& group,
-             const Work& work, const Layout& layout);
+             const Work& work, const Layout& layout, Origin origin);
 
   // Whether the arrays written by a call are those of this step, with equal headers.
   bool writes_same(const FunctionCall& call) const;

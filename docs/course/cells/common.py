@@ -63,3 +63,13 @@ def draw(axes, path, title, color="C0"):
     axes.plot(best[0, 1], best[0, 0], "k+", ms=11)
     axes.set(title=f"{title}: J is {cost(path[-1:]) - cost(best):.0e} above",
              xlabel="$w_2$ (wind)", ylabel="$w_1$ (temperature)")
+
+def beside_descent(title, make, color):
+    """Draws 40 steps of gradient descent, and beside them 40 of another rule."""
+    fig, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
+    rules = ("Gradient descent", lambda W: fo.SGD(W, lr=0.035), "C1"), (title, make, color)
+    for axes, (name, rule, hue) in zip(panels, rules):
+        W = start.copy()
+        draw(axes, walk(rule(W), W, 40), name, hue)
+    panels[1].set_ylabel("")
+    plt.show()

@@ -16,15 +16,7 @@ for t in range(40):
 assert W_fo.tobytes() == W.tobytes()
 
 # %% picture
-fig, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
-W = start.copy()
-path = walk(fo.SGD(W, lr=0.035), W, 40)
-draw(panels[0], path, "Gradient descent", "C1")
-W = start.copy()
-path = walk(fo.Momentum(W, lr=0.2, beta=0.75), W, 40)
-draw(panels[1], path, "Momentum", "C0")
-panels[1].set_ylabel("")
-plt.show()
+beside_descent("Momentum", lambda W: fo.Momentum(W, lr=0.2, beta=0.75), "C0")
 
 # %% solution
 average, total = start.copy(), start.copy()

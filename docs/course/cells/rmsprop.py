@@ -16,15 +16,7 @@ for t in range(40):
 assert W_fo.tobytes() == W.tobytes()
 
 # %% picture
-fig, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
-W = start.copy()
-path = walk(fo.SGD(W, lr=0.035), W, 40)
-draw(panels[0], path, "Gradient descent", "C1")
-W = start.copy()
-path = walk(fo.RMSProp(W, lr=0.15, beta=0.9), W, 40)
-draw(panels[1], path, "RMSProp", "C2")
-panels[1].set_ylabel("")
-plt.show()
+beside_descent("RMSProp", lambda W: fo.RMSProp(W, lr=0.15, beta=0.9), "C2")
 
 # %% solution
 W = np.zeros(2)

@@ -6,7 +6,7 @@
 namespace fastoptim {
 
 void bind_permutation(pybind11::module_& m);  // Seed, Permutation, shuffle
-void bind_threads(pybind11::module_& m);      // threads and back ends
+void bind_threads(pybind11::module_& m);      // threads, back ends, loaded objects
 void bind_batches(pybind11::module_& m);      // Batches, Pass
 
 }  // namespace fastoptim

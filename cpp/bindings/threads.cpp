@@ -1,9 +1,10 @@
-// Threads in _core: how many, and of which back end.
+// Threads in _core: how many, of which back end, and the libraries that may have others.
 #include <pybind11/pybind11.h>
 
 #include <string>
 
 #include "../core/fork.hpp"
+#include "../core/loaded_objects.hpp"
 #include "../core/parallel.hpp"
 #include "module.hpp"
 
@@ -37,11 +38,24 @@ void choose_threading(const std::string& choice) {
   set_threading(choice == names[int(Threading::pool)] ? Threading::pool : Threading::automatic);
 }
 
+// A path as Python has it, whatever its bytes.
+py::object path_text(const std::string& path) {
+  PyObject* const text = PyUnicode_DecodeFSDefaultAndSize(path.data(), Py_ssize_t(path.size()));
+  if (!text) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(text);
+}
+
+py::list loaded_paths() {
+  py::list paths;
+  for (const std::string& path : loaded_objects()) paths.append(path_text(path));
+  return paths;
+}
+
 // The paths of the OpenMP runtimes for torch's arrays and for others; None: not the pool's concern.
 py::tuple openmp_paths() {
 #ifdef FASTOPTIM_THREADS
   const auto path = [](const ThreadBackend* team) -> py::object {
-    return team ? py::object(py::str(openmp_path(team))) : py::none();
+    return team ? path_text(openmp_path(team)) : py::none();
   };
   const ThreadBackend* const of_torch = find_torch_openmp();
   return py::make_tuple(path(of_torch), path(openmp()));
@@ -58,6 +72,7 @@ void bind_threads(py::module_& m) {
   m.def("threading", [] { return std::string(names[int(threading())]); });
   m.def("set_threading", &choose_threading, py::arg("choice"));
   m.def("openmp_paths", &openmp_paths);
+  m.def("loaded_objects", &loaded_paths);
   m.def("forked", &forked);
 }
 

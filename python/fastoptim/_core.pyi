@@ -6,7 +6,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Batches', 'Pass', 'Permutation', 'Rule', 'RuleFacts', 'Seed', 'Step', 'Tensor', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'copy_decoded', 'empty_state', 'ewma', 'forked', 'isa', 'num_threads', 'openmp_paths', 'repeat_step', 'roofline', 'rules', 'set_num_threads', 'set_threading', 'shuffle', 'threading', 'version']
+__all__: list[str] = ['Batches', 'Pass', 'Permutation', 'Rule', 'RuleFacts', 'Seed', 'Step', 'Tensor', 'as_array', 'available_isas', 'built_isas', 'check_like', 'check_parameter', 'check_updatable', 'compiler', 'copy_decoded', 'empty_state', 'ewma', 'forked', 'isa', 'loaded_objects', 'num_threads', 'openmp_paths', 'repeat_step', 'roofline', 'rules', 'set_num_threads', 'set_threading', 'shuffle', 'threading', 'version']
 class Step:
     def __init__(self, rules: collections.abc.Sequence, tensors: collections.abc.Sequence, t: typing.SupportsInt | typing.SupportsIndex = 0, uint16_is_bfloat16: bool = False) -> None:
         ...
@@ -135,6 +135,8 @@ def ewma(x: typing.Any, out: typing.Any, axis: typing.SupportsInt | typing.Suppo
 def forked() -> bool:
     ...
 def isa() -> str:
+    ...
+def loaded_objects() -> list:
     ...
 def num_threads() -> int:
     ...

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from fastoptim import _core
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,8 +23,7 @@ __all__ = ["Blas", "describe", "find"]
 # As driver/others/blas_server.c of OpenBLAS has them: powers of two of the processor's time-stamp
 # counter. A value of the environment below or above the limits is taken as the limit.
 OPENBLAS_DEFAULT, OPENBLAS_LIMITS = 26, (4, 30)
-# In a loop of matrix products, a step took 0.93 to 0.97 ms with 10, 16 and 20, in some processes as
-# long as with the default with 22 and 24, and 1.74 ms with the default (docs/loops.md).
+# Sleep 64 times sooner than by default. docs/loops.md has steps beside it, and says when it pays.
 OPENBLAS_ADVISED = 20
 PTHREADS, OPENMP = 1, 2  # what openblas_get_parallel returns; 0: no threads
 
@@ -38,22 +38,6 @@ class Blas(NamedTuple):
     threading: str | None = None  # "OpenMP", "its own threads" or "one thread"
     spin: str | None = None  # how long its threads wait for more work before they sleep
     advice: str | None = None  # what to set in the environment, where that pays
-
-
-def _loaded() -> list[str]:
-    """Return the paths of the shared objects of this process, where the system tells them."""
-    if sys.platform == "darwin":
-        images = ctypes.CDLL(None)
-        name = images._dyld_get_image_name
-        name.restype = ctypes.c_char_p
-        return [os.fsdecode(name(k)) for k in range(images._dyld_image_count())]
-    try:
-        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
-            # address, permissions, offset, device, inode, path; the path may contain spaces
-            fields = (line.rstrip("\n").split(maxsplit=5) for line in file)
-            return list(dict.fromkeys(f[5] for f in fields if len(f) == 6 and "/" in f[5]))
-    except OSError:
-        return []
 
 
 def _open(paths: Iterable[str], *words: str) -> Iterator[ctypes.CDLL]:
@@ -135,7 +119,7 @@ def find() -> Blas:
     config = np.show_config(mode="dicts")
     built = config.get("Build Dependencies", {}).get("blas", {}) if config else {}
     name, version = built.get("name") or "unknown", built.get("version")
-    paths = _loaded()
+    paths = _core.loaded_objects()
     # Where a distribution lets the administrator choose the library behind libblas, the build's
     # name says little: whichever is loaded counts.
     for library in _open(paths, "openblas"):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fastoptim import blas, cli
+from fastoptim import _core, blas, cli
 
 from support import child
 
@@ -110,9 +110,9 @@ def test_other_blas_libraries(name, tmp_path, monkeypatch):
     source, (kind, threads, threading), spin, advice = OTHERS[name]
     kept = library(tmp_path, name, source)
     monkeypatch.delenv("KMP_BLOCKTIME", raising=False)
-    paths = [path for path in blas._loaded() if str(tmp_path) in path]
+    paths = [path for path in _core.loaded_objects() if str(tmp_path) in path]
     assert paths == [kept._name]
-    monkeypatch.setattr(blas, "_loaded", lambda: paths)
+    monkeypatch.setattr(_core, "loaded_objects", lambda: paths)
     found = blas.find()
     assert kind in found.name
     assert (found.threads, found.threading) == (threads, threading)
@@ -123,7 +123,7 @@ def test_other_blas_libraries(name, tmp_path, monkeypatch):
 def test_a_file_that_is_no_blas_is_passed_over(tmp_path, monkeypatch):
     path = tmp_path / "openblas.txt"
     path.write_text("not a library")
-    monkeypatch.setattr(blas, "_loaded", lambda: [str(path)])
+    monkeypatch.setattr(_core, "loaded_objects", lambda: [str(path)])
     found = blas.describe()
     assert found["blas_threads"] == "unknown" and "blas_spin" not in found
 

@@ -30,11 +30,20 @@ import fastoptim as fo
 from fastoptim.bench import machine
 
 
+def available() -> list[str]:
+    """The ways that this build and this system have, the default first."""
+    before = fo.get_threading()
+    try:
+        fo.set_threading("openmp")
+    except RuntimeError:  # no threads, or no OpenMP runtime
+        return ["auto", "pool"]
+    fo.set_threading(before)
+    return ["auto", "pool", "openmp"]
+
+
 def threading_ways(chosen: list[str] | None) -> dict[str, dict[str, str]]:
-    """Way -> environment. The first is the default; a version without a choice has the pool."""
-    if not hasattr(fo, "set_threading"):
-        return {"pool": {}}
-    return {way: {"FASTOPTIM_THREADING": way} for way in chosen or ("auto", "pool", "openmp")}
+    """Way -> environment. The first is the default."""
+    return {way: {"FASTOPTIM_THREADING": way} for way in chosen or available()}
 
 
 def run(loop: str, n: int, seconds: float, environ: dict[str, str]) -> dict | None:
@@ -56,7 +65,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=count, nargs="+", metavar="N",
                         help="parameters, 1e4 to 1e8 (default: one for each loop)")
     parser.add_argument("--threading", nargs="+", choices=["auto", "pool", "openmp"],
-                        help="the first is what the bars are about (default: auto pool openmp)")
+                        help="the first is what the bars are about (default: auto pool openmp, if there)")
     parser.add_argument("--blas-timeouts", type=int, nargs="*", default=[report.ASLEEP],
                         metavar="T", help="values of OPENBLAS_THREAD_TIMEOUT to try in the loop "
                                           f"numpy (default: {report.ASLEEP}, asleep at once)")

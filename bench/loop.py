@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=count, nargs="+", metavar="N",
                         help="parameters, 1e4 to 1e8 (default: one for each loop)")
     parser.add_argument("--threading", nargs="+", choices=["auto", "pool", "openmp"],
-                        help="the first is what the bars are about (default: auto pool openmp, if there)")
+                        help="the first is what the bars are about (default: all there are)")
     parser.add_argument("--blas-timeouts", type=int, nargs="*", default=[report.ASLEEP],
                         metavar="T", help="values of OPENBLAS_THREAD_TIMEOUT to try in the loop "
                                           f"numpy (default: {report.ASLEEP}, asleep at once)")
